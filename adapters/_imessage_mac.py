@@ -1,0 +1,254 @@
+"""iMessage on this Mac: chat.db tells what came, Messages sends by a script, chat.db confirms.
+
+The script gets what it sends as arguments, never as source, so no text can
+become a command. That it ends well proves nothing: a part counts as sent when
+its row stands in chat.db. Before each send the highest row is noted in a file,
+so that after a crash it can be told which row would be this part's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from adapters._imessage_db import ChatDb, Row, now
+from adapters._imessage_read import Reader
+from adapters._imessage_text import last_part
+from adapters.base import (
+    ChannelDown,
+    Inlet,
+    Media,
+    Outbound,
+    Receipt,
+    Refused,
+    SendError,
+    Transient,
+    Unsure,
+)
+
+SCRIPT = """\
+on run argv
+  set {toWhom, service, target, what, value} to argv
+  with timeout of 25 seconds
+    tell application "Messages"
+      if toWhom is "person" then
+        if service is "SMS" then
+          set receiver to participant target of (1st account whose service type = SMS)
+        else
+          set receiver to participant target of (1st account whose service type = iMessage)
+        end if
+      else
+        set receiver to missing value
+        repeat with one in chats
+          if id of one ends with target then set receiver to contents of one
+        end repeat
+        if receiver is missing value then error "no such chat" number -1728
+      end if
+      if what is "file" then
+        send (POSIX file value) to receiver
+      else
+        send value to receiver
+      end if
+    end tell
+  end timeout
+end run
+"""
+HELLO = 'tell application "Messages" to get id of (1st account whose service type = iMessage)\n'
+
+SCRIPT_SECONDS = 35.0
+CONFIRM_SECONDS = 30.0
+LOOK_AGAIN_SECONDS = 0.2
+KEPT_SECONDS = 2 * 24 * 3600.0
+"""Notes of sends, and files laid out for Messages, are kept this long."""
+
+_NUMBER = re.compile(r"\((-?\d+)\)\s*$")
+_DOWN = {
+    -1743: "macOS does not let us control Messages: in System Settings, Privacy & Security, "
+    "Automation, allow {program} to control Messages",
+}
+_REFUSED = (-1728, -1700)  # no such person or chat
+_NOT_SENT = (-600,)  # Messages is not running
+_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class Mac:
+    """The database, the script, and a folder that Messages may read files from."""
+
+    def __init__(self, db: Path, osascript: str, folder: Path, name: str) -> None:
+        self._program = os.path.realpath(sys.executable)  # a venv's link has no permission
+        self._db = ChatDb(db, self._program)
+        self._osascript, self._folder = osascript, folder
+        self._reader = Reader(self._db, name)
+        self._one_script = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Raises `ChannelDown` that says which permission is missing."""
+        await asyncio.to_thread(self._db.highest)
+        await asyncio.to_thread(self._sweep)
+
+    async def probe(self) -> str:
+        """Whether all permissions are there."""
+        rows = await asyncio.to_thread(self._db.highest)
+        if not shutil.which(self._osascript):
+            raise ChannelDown(f"there is no {self._osascript}: is this a Mac?")
+        answer = await self._script(HELLO)
+        return f"chat.db has {rows} messages; Messages answers as {answer.strip() or 'nobody'}"
+
+    async def listen(self, inlet: Inlet) -> None:
+        """Runs until cancelled."""
+        await self._reader.listen(inlet)
+
+    # --- sending ------------------------------------------------------------
+
+    async def send(self, outbound: Outbound, text: str) -> Receipt:
+        """One text, or one file and no text."""
+        before = await asyncio.to_thread(self._db.highest)
+        value = text
+        if outbound.file is not None:
+            value = str(await asyncio.to_thread(self._lay_out, outbound))
+        await asyncio.to_thread(self._note, outbound.key, before)
+        chat = outbound.chat_id
+        group = ";+;" in chat
+        service = "SMS" if chat.startswith("SMS;") else "iMessage"
+        target = f";{last_part(chat)}" if group else last_part(chat)
+        what = "text" if outbound.file is None else "file"
+        kind = "group" if group else "person"
+        await self._script(SCRIPT, kind, service, target, what, value)
+        row = await self._confirmed(outbound, text, before)
+        if row is None:
+            raise Unsure(f"Messages has not sent it within {CONFIRM_SECONDS:.0f} s")
+        return _receipt(row)
+
+    async def settle(self, outbound: Outbound, text: str) -> Receipt | None:
+        """The row of an earlier try, if it is there; None where it certainly was not sent."""
+        before = await asyncio.to_thread(self._noted, outbound.key)
+        if before is None:
+            return None  # it is noted before the script starts
+        row = await self._confirmed(outbound, text, before)  # a script may still be at work
+        return None if row is None else _receipt(row)
+
+    async def _confirmed(self, outbound: Outbound, text: str, before: int) -> Row | None:
+        file = outbound.file.name if outbound.file else ""
+        until = time.monotonic() + CONFIRM_SECONDS
+        while True:
+            row = None
+            with contextlib.suppress(Transient):
+                row = await asyncio.to_thread(self._db.sent, before, outbound.chat_id, text, file)
+            if row is not None or time.monotonic() > until:
+                return row
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+    async def _script(self, source: str, *arguments: str) -> str:
+        """What the script printed. One at a time: Messages does them one by one anyway."""
+        async with self._one_script:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    self._osascript,
+                    "-",
+                    *arguments,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.PIPE,
+                )
+            except OSError as error:
+                reason = f"{self._osascript} cannot be started: {error.strerror}"
+                raise ChannelDown(reason) from None
+            except ValueError as error:  # a NUL among the arguments
+                raise Refused(str(error)) from None
+            try:
+                async with asyncio.timeout(SCRIPT_SECONDS):
+                    out, err = await process.communicate(source.encode())
+            except BaseException as error:  # worker edge: the script ends with us, whatever it is
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await asyncio.shield(process.wait())
+                if isinstance(error, TimeoutError):
+                    raise Unsure("Messages does not answer") from None
+                raise
+        if process.returncode:
+            raise self._translated(err.decode("utf-8", "replace"))
+        return out.decode("utf-8", "replace")
+
+    def _translated(self, said: str) -> SendError:
+        match = _NUMBER.search(said.strip())
+        number = int(match[1]) if match else 0
+        if number in _DOWN:
+            return ChannelDown(_DOWN[number].format(program=self._program))
+        if number in _REFUSED:
+            return Refused(f"Messages knows no such person or chat ({number})")
+        if number in _NOT_SENT:
+            return Transient(f"Messages is not running ({number})")
+        return Unsure(f"the script failed ({number})")
+
+    # --- notes and files ----------------------------------------------------
+
+    def _note(self, key: str, before: int) -> None:
+        path = self._place(key) / "before.json"
+        draft = path.with_suffix(".draft")
+        draft.write_text(json.dumps(before))
+        draft.replace(path)
+
+    def _noted(self, key: str) -> int | None:
+        try:
+            found = json.loads((self._place(key) / "before.json").read_text())
+        except (OSError, ValueError):
+            return None
+        return found if type(found) is int else None
+
+    def _lay_out(self, outbound: Outbound) -> Path:
+        """Copy the file to where Messages, which is sandboxed, may read it."""
+        assert outbound.file is not None
+        path = self._place(outbound.key) / outbound.file.name
+        shutil.copyfile(outbound.file.path, path)
+        return path
+
+    def _place(self, key: str) -> Path:
+        if not _KEY.fullmatch(key):
+            raise Refused("no such delivery")
+        place = self._folder / key
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return place
+
+    def _sweep(self) -> None:
+        for place in self._folder.glob("*"):
+            if _KEY.fullmatch(place.name) and place.lstat().st_mtime < now() - KEPT_SECONDS:
+                shutil.rmtree(place, ignore_errors=True)
+
+    # --- files that came ----------------------------------------------------
+
+    async def fetch(self, media: Media) -> AsyncIterator[bytes]:
+        """The bytes of a file below Messages' own folder, and of no other."""
+        path = await asyncio.to_thread(self._file, media.handle)
+        with await asyncio.to_thread(path.open, "rb") as file:
+            while piece := await asyncio.to_thread(file.read, 256 * 1024):
+                yield piece
+
+    def _file(self, handle: str) -> Path:
+        folder = (self._db.path.parent / "Attachments").resolve()
+        path = Path(handle.replace("~/Library/Messages", str(self._db.path.parent), 1)).resolve()
+        if not path.is_relative_to(folder):
+            raise Refused("the file does not lie among Messages' own")
+        if not path.is_file():
+            raise Transient("the file is not there yet")
+        return path
+
+
+def _receipt(row: Row) -> Receipt:
+    if row["error"]:
+        raise Refused(f"Messages could not deliver it (error {row['error']})")
+    return Receipt(str(row["guid"]))
+
+
+def mac_from(config: Any) -> Mac:
+    """The Mac that a configuration means; `~` is the home of who runs us."""
+    db, folder = Path(config.db).expanduser(), Path(config.folder).expanduser()
+    return Mac(db, config.osascript, folder, config.name)

@@ -1,0 +1,381 @@
+"""Work in flight and what steers it, as the operator sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.http import HttpRequest
+from django.utils.html import format_html
+
+from gateway.console import actions
+from gateway.console.accounts import AccountAdmin
+from gateway.console.actions import Operable
+from gateway.console.sessions import ConversationAdmin
+from gateway.console.transcript import TURN_WORDS, Part
+from gateway.ledger.pairing import shown
+from gateway.models import (
+    Agent,
+    ApiToken,
+    Audit,
+    Cursor,
+    Delivery,
+    Heartbeat,
+    Occurrence,
+    PairingCode,
+    RoutingRule,
+    Schedule,
+    SetAside,
+    Turn,
+)
+from sessions_app import clock
+from sessions_app.admin import ChannelFilter, ModelAdmin, ReadOnly, place, shorten
+from sessions_app.lists import Fast, ago, chip
+from sessions_app.models import Session
+
+if TYPE_CHECKING:
+    AgentModelForm = forms.ModelForm[Agent]
+else:
+    AgentModelForm = forms.ModelForm
+
+REMOVE = "-"
+
+admin.site.unregister(User)
+admin.site.register(User, AccountAdmin)
+
+
+class AgentForm(AgentModelForm):
+    """An agent. Its key goes in and never comes out; a new default takes over from the old."""
+
+    url = forms.URLField(
+        assume_scheme="http",  # agents mostly live on the same machine
+        max_length=500,
+        help_text="For example http://127.0.0.1:9000/rpc/message",
+    )
+    api_key = forms.CharField(
+        required=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
+        help_text=f"OpenAI-compatible only. Empty keeps the stored key; {REMOVE} removes it.",
+    )
+
+    class Meta:
+        model = Agent
+        fields = (
+            "name",
+            "url",
+            "protocol",
+            "stream",
+            "model",
+            "api_key",
+            "is_default",
+            "enabled",
+        )
+
+    def clean_api_key(self) -> str:
+        """The key to store."""
+        typed = str(self.cleaned_data["api_key"])
+        if typed == REMOVE:
+            return ""
+        return typed or str(self.initial.get("api_key", ""))
+
+    def _get_validation_exclusions(self) -> set[str]:
+        """One default only: AgentAdmin.save_model sees to it, so the form need not refuse."""
+        excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]  # untyped
+        return excluded | {"is_default"}
+
+
+@admin.register(Agent)
+class AgentAdmin(ModelAdmin[Agent]):
+    """What answers."""
+
+    form = AgentForm
+    list_display = ("name", "url", "protocol", "stream", "is_default", "enabled")
+    list_filter = ("enabled", "protocol")
+    search_fields = ("name", "url")
+    ordering = ("name",)
+
+    def get_fields(self, request: HttpRequest, obj: Agent | None = None) -> Any:
+        """Who may only look gets the fields as text: the key is not among them."""
+        hidden = set() if self.has_change_permission(request, obj) else {"api_key"}
+        return [name for name in AgentForm.Meta.fields if name not in hidden]
+
+    def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: bool) -> None:
+        """Store it; as the default it takes over in the same transaction."""
+        if obj.is_default:
+            Agent.objects.exclude(pk=obj.pk).filter(is_default=True).update(is_default=False)
+        super().save_model(request, obj, form, change)
+
+
+@admin.register(RoutingRule)
+class RoutingRuleAdmin(ModelAdmin[RoutingRule]):
+    """Who is answered by which agent. Edited in the list; effective at once."""
+
+    list_display = (
+        "__str__",
+        "priority",
+        "channel",
+        "user_pattern",
+        "chat_pattern",
+        "agent",
+        "enabled",
+    )
+    list_per_page = 25
+    list_editable = ("priority", "channel", "user_pattern", "chat_pattern", "agent", "enabled")
+    list_filter = ("enabled", "agent")
+    list_select_related = ("agent",)
+    search_fields = ("channel", "user_pattern", "chat_pattern", "agent__name")
+
+    def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        """The agents are read once, not once for each row of the list."""
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        if field is not None:
+            field.choices = [*cast("Iterable[Any]", field.choices)]
+        return field
+
+
+admin.site.unregister(Session)
+
+
+@admin.register(Session)
+class OperableSessionAdmin(Operable, ConversationAdmin):
+    """Sessions, which an operator can end and bring back: that is the gateway's business."""
+
+    actions = (actions.terminate_sessions, actions.restore_sessions)
+
+
+@admin.register(Turn)
+class TurnAdmin(Operable, Fast, ReadOnly, ModelAdmin[Turn]):
+    """Each call of an agent: how it stands, how long it took, why it failed."""
+
+    actions = (actions.cancel_turns, actions.requeue_turns, actions.discard_turns)
+
+    list_display = (
+        "short_id",
+        "where",
+        "standing",
+        "answerer",
+        "when",
+        "first_token",
+        "duration",
+        "why",
+    )
+    list_filter = ("state", "agent")
+    list_select_related = ("session__contact", "agent")
+    search_fields = ("=id", "=session", "error_code", "error_detail")
+    search_help_text = "A turn's or a session's id, or words of an error among the newest 20,000."
+    ordering = ("-id",)
+    when_empty = "Each call of an agent appears here once somebody has written."
+
+    @admin.display(description="turn")
+    def short_id(self, turn: Turn) -> str:
+        """Enough of it to tell turns apart."""
+        return format_html('<span class="id" title="{}">{}</span>', turn.pk, turn.pk[-8:])
+
+    @admin.display(description="conversation")
+    def where(self, turn: Turn) -> str:
+        """A way to its place in the conversation."""
+        return place(turn.session, turn.upto_seq, f"t{turn.pk}")
+
+    @admin.display(description="state")
+    def standing(self, turn: Turn) -> str:
+        """A mark and a word."""
+        return chip(*TURN_WORDS[turn.state])
+
+    @admin.display(description="agent")
+    def answerer(self, turn: Turn) -> str:
+        """Which agent was asked, and how often where it was more than once."""
+        again = f" × {turn.attempts}" if turn.attempts > 1 else ""
+        return f"{turn.agent or '–'}{again}"
+
+    @admin.display(description="queued")
+    def when(self, turn: Turn) -> str:
+        """How long ago."""
+        return ago(turn.queued_at)
+
+    @admin.display(description="error")
+    def why(self, turn: Turn) -> str:
+        """What went wrong, in short."""
+        return words(f"{turn.error_code} {turn.error_detail}")
+
+    @admin.display(description="first token")
+    def first_token(self, turn: Turn) -> str:
+        """Seconds from the start of the call to the first word."""
+        return seconds(turn.started_at, turn.first_token_at)
+
+    @admin.display(description="duration")
+    def duration(self, turn: Turn) -> str:
+        """Seconds from the start of the call to its end."""
+        return seconds(turn.started_at, turn.ended_at)
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(Operable, Fast, ReadOnly, ModelAdmin[Delivery]):
+    """Each part that goes out: where to, how it stands, why it failed."""
+
+    actions = (actions.retry_deliveries, actions.discard_deliveries)
+
+    list_display = ("short_key", "where", "short_text", "standing", "why", "when", "sent")
+    list_filter = ("state", "repeated", ChannelFilter)
+    list_select_related = ("session__contact", "message")
+    search_fields = ("=key", "=session", "chat_id", "receipt", "error_detail")
+    search_help_text = "A key or a session's id, or a chat, receipt or error of the newest 20,000."
+    ordering = ("-id",)
+    when_empty = "Each part of an answer appears here on its way out."
+
+    @admin.display(description="part")
+    def short_key(self, delivery: Delivery) -> str:
+        """Enough of its key to tell parts apart."""
+        return format_html('<span class="id" title="{}">{}</span>', delivery.key, delivery.key[:8])
+
+    @admin.display(description="to")
+    def where(self, delivery: Delivery) -> str:
+        """A way to its place in the conversation, or the chat where there is none."""
+        if delivery.session and delivery.message:
+            return place(delivery.session, delivery.message.seq, f"m{delivery.message.pk}")
+        return f"{delivery.channel} {shorten(delivery.chat_id)}"
+
+    @admin.display(description="state")
+    def standing(self, delivery: Delivery) -> str:
+        """A mark and a word."""
+        return chip(Part(delivery, 1).look, Part(delivery, 1).word)
+
+    @admin.display(description="made")
+    def when(self, delivery: Delivery) -> str:
+        """How long ago."""
+        return ago(delivery.created_at)
+
+    @admin.display(description="sent")
+    def sent(self, delivery: Delivery) -> str:
+        """How long ago, and whether it may have arrived twice."""
+        again = " (repeated)" if delivery.repeated else ""
+        return format_html("{}{}", ago(delivery.sent_at), again)
+
+    @admin.display(description="error")
+    def why(self, delivery: Delivery) -> str:
+        """What went wrong, in short."""
+        tries = f"{delivery.attempts} tries: " if delivery.attempts > 1 else ""
+        return words(f"{delivery.error_code} {delivery.error_detail}", tries)
+
+    @admin.display(description="text")
+    def short_text(self, delivery: Delivery) -> str:
+        """The first words."""
+        return format_html('<bdi class="words">{}</bdi>', shorten(delivery.text))
+
+
+@admin.register(SetAside)
+class SetAsideAdmin(Fast, ReadOnly, ModelAdmin[SetAside]):
+    """Payloads that could not be read. They can be deleted when looked at."""
+
+    list_display = ("created_at", "channel", "external_id", "reason")
+    list_filter = (ChannelFilter,)
+    search_fields = ("external_id", "reason")
+    ordering = ("-id",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """As the account's permissions say."""
+        return ModelAdmin.has_delete_permission(self, request, obj)
+
+
+@admin.register(Schedule)
+class ScheduleAdmin(Fast, ReadOnly, ModelAdmin[Schedule]):
+    """Planned sends."""
+
+    list_display = ("__str__", "session", "next_run", "timezone", "catch_up", "enabled")
+    list_filter = ("enabled", "kind")
+    list_select_related = ("session",)
+    search_fields = ("=session", "text", "prompt")
+    ordering = ("-id",)
+
+
+@admin.register(Occurrence)
+class OccurrenceAdmin(Fast, ReadOnly, ModelAdmin[Occurrence]):
+    """Each time a schedule was due, and what came of it."""
+
+    list_display = ("schedule", "due_at", "state", "reason")
+    list_filter = ("state",)
+    list_select_related = ("schedule",)
+    search_fields = ("=schedule__session", "reason")
+    ordering = ("-id",)
+
+
+@admin.register(Cursor)
+class CursorAdmin(ReadOnly, ModelAdmin[Cursor]):
+    """How far each listener has read."""
+
+    list_display = ("channel", "value", "saved_at")
+    search_fields = ("channel",)
+
+
+@admin.register(PairingCode)
+class PairingCodeAdmin(Operable, Fast, ReadOnly, ModelAdmin[PairingCode]):
+    """Who asks to be let in, and with which code."""
+
+    list_display = ("person", "channel", "user_id", "shown", "standing", "created_at", "expires_at")
+    list_filter = (ChannelFilter, "state")
+    search_fields = ("user_id", "name")
+    ordering = ("-id",)
+    actions = (actions.approve_pairings, actions.refuse_pairings)
+    when_empty = "People appear here when they write to a channel whose access is `pairing`."
+
+    @admin.display(description="person")
+    def person(self, code: PairingCode) -> str:
+        """Their name, or their id."""
+        return format_html("<bdi>{}</bdi>", code.name or code.user_id)
+
+    @admin.display(description="code")
+    def shown(self, code: PairingCode) -> str:
+        """As the person reads it: compare it with what they say."""
+        return shown(code.code)
+
+    @admin.display(description="state")
+    def standing(self, code: PairingCode) -> str:
+        """Whether it waits for a decision."""
+        late = code.state == PairingCode.State.OPEN and code.expires_at <= clock.now()
+        looks = {"open": "waiting", "refused": "failed"}
+        return (
+            chip("waiting", "expired") if late else chip(looks.get(code.state, "done"), code.state)
+        )
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(ReadOnly, ModelAdmin[ApiToken]):
+    """Who may use the HTTP API. Not even the hash is shown."""
+
+    list_display = ("name", "scopes", "created_at", "last_used_at", "revoked_at")
+    search_fields = ("name",)
+    ordering = ("name",)
+    exclude = ("digest",)
+
+
+@admin.register(Heartbeat)
+class HeartbeatAdmin(ReadOnly, ModelAdmin[Heartbeat]):
+    """The last sign of life of each part."""
+
+    list_display = ("name", "at", "detail")
+    search_fields = ("name",)
+    ordering = ("name",)
+
+
+@admin.register(Audit)
+class AuditAdmin(Fast, ReadOnly, ModelAdmin[Audit]):
+    """Who did what to which row."""
+
+    list_display = ("at", "actor", "action", "row")
+    search_fields = ("actor", "action", "row")
+    ordering = ("-id",)
+
+
+def seconds(start: datetime | None, end: datetime | None) -> str:
+    """The time between, with a tenth of a second; a dash where one is missing."""
+    return f"{(end - start).total_seconds():.1f} s" if start and end else "–"
+
+
+def words(text: str, before: str = "") -> str:
+    """How an error begins; nothing where there was none."""
+    return (
+        format_html('<bdi class="words">{}{}</bdi>', before, shorten(text)) if text.strip() else ""
+    )

@@ -1,0 +1,1 @@
+"""Clients of agents, one module per protocol."""

@@ -1,0 +1,244 @@
+"""Misconfiguration, found before anything starts: `python manage.py check`.
+
+Errors (openclaw.E…) concern the whole gateway: it does not start with them.
+Warnings (openclaw.W…, openclaw.channel.…) let it start. All that is wrong with
+one channel is a warning, because the gateway runs without that channel then.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+
+from gateway import channels
+
+TAG = "openclaw"
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "OPENCLAW_RESTORE": ("never", "on_restart", "always"),
+    "OPENCLAW_JSON": ("archive", "off", "mirror"),
+    "OPENCLAW_DURABILITY": ("full", "normal", "batched"),
+    "OPENCLAW_UNSURE": ("resend", "hold"),
+    "OPENCLAW_LOG_FORMAT": ("auto", "text", "json"),
+    "OPENCLAW_LOG_LEVEL": ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+}
+ABOVE_ZERO = (
+    "OPENCLAW_AGENT_CONNECT_SECONDS",
+    "OPENCLAW_AGENT_FIRST_TOKEN_SECONDS",
+    "OPENCLAW_AGENT_BETWEEN_TOKENS_SECONDS",
+    "OPENCLAW_AGENT_TOTAL_SECONDS",
+    "OPENCLAW_AGENT_ATTEMPTS",
+    "OPENCLAW_AGENT_MAX_BYTES",
+    "OPENCLAW_AGENT_MAX_TURNS",
+    "OPENCLAW_HISTORY_MESSAGES",
+    "OPENCLAW_IDLE_SECONDS",
+    "OPENCLAW_FLUSH_SECONDS",
+    "OPENCLAW_DELIVERY_MAX_AGE",
+    "OPENCLAW_MAX_BODY_BYTES",
+)
+NOT_NEGATIVE = (
+    "OPENCLAW_AGENT_RETRY_SECONDS",
+    "OPENCLAW_DRAIN_SECONDS",
+    "OPENCLAW_RETENTION_DAYS",
+)
+NOT_IN_SETTINGS = (
+    "OPENCLAW_ALLOWED_HOSTS",
+    "OPENCLAW_DEBUG",
+    "OPENCLAW_ENV_FILE",
+    "OPENCLAW_LLM_API_KEY",
+    "OPENCLAW_LLM_BASE_URL",
+    "OPENCLAW_LLM_MODEL",
+    "OPENCLAW_SECRET_KEY",
+)
+"""Settings that Django knows by another name, and the bundled agent's."""
+
+NOT_FROM_ENVIRONMENT = {"OPENCLAW_CHANNEL_SETTINGS", "OPENCLAW_UNREADABLE"}
+"""What settings.py derives."""
+
+
+@register(TAG)
+def check_readable(**kwargs: Any) -> list[CheckMessage]:
+    """openclaw.E001: a value that is not what it should be, or a secret's file cannot be read.
+
+    For a channel's own setting it is the warning openclaw.W001.
+    """
+    found: list[CheckMessage] = []
+    for name, reason in getattr(settings, "OPENCLAW_UNREADABLE", ()):
+        kind, letter = (Warning, "W") if _channel_of(name) else (Error, "E")
+        hint = "docs/settings.md says what it takes."
+        found.append(kind(f"{name} cannot be used: {reason}.", hint, id=f"openclaw.{letter}001"))
+    return found
+
+
+@register(TAG)
+def check_choices(**kwargs: Any) -> list[CheckMessage]:
+    """openclaw.E002: a setting that takes one of a few words has another."""
+    return [
+        Error(f"{name} is {value!r}.", f"Use one of: {', '.join(allowed)}.", id="openclaw.E002")
+        for name, allowed in CHOICES.items()
+        if (value := getattr(settings, name)) not in allowed
+    ]
+
+
+@register(TAG)
+def check_numbers(**kwargs: Any) -> list[CheckMessage]:
+    """openclaw.E003: a limit that is zero, negative or no number."""
+    found: list[CheckMessage] = []
+    for names, low, words in (
+        (ABOVE_ZERO, math.ulp(0.0), "above zero"),
+        (NOT_NEGATIVE, 0.0, "of zero or more"),
+    ):
+        for name in names:
+            value = getattr(settings, name)
+            if not (math.isfinite(value) and value >= low):
+                message = f"{name} is {value:g}."
+                found.append(Error(message, f"Use a number {words}.", id="openclaw.E003"))
+    return found
+
+
+@register(TAG)
+def check_ports(**kwargs: Any) -> list[CheckMessage]:
+    """openclaw.E004: a port that does not exist, or one port for two processes."""
+    ports = {name: getattr(settings, name) for name in ("OPENCLAW_PORT", "OPENCLAW_PI_PORT")}
+    found: list[CheckMessage] = [
+        Error(f"{name} is {port}.", "Use a port from 1 to 65535.", id="openclaw.E004")
+        for name, port in ports.items()
+        if not 1 <= port <= 65535
+    ]
+    if len(set(ports.values())) == 1:
+        hint = "Give one of them another port."
+        message = f"{' and '.join(ports)} are both {settings.OPENCLAW_PORT}."
+        found.append(Error(message, hint, id="openclaw.E004"))
+    return found
+
+
+@register(TAG)
+def check_urls(**kwargs: Any) -> list[CheckMessage]:
+    """openclaw.E005 and E006: an address without scheme or host."""
+    found: list[CheckMessage] = []
+    for name, example, number in (
+        ("OPENCLAW_PUBLIC_URL", "https://chat.example.com", "E005"),
+        ("OPENCLAW_AGENT_URL", "http://127.0.0.1:9000/rpc/message", "E006"),
+    ):
+        value = getattr(settings, name)
+        if value and not _is_http_url(value):
+            hint = f"Give scheme and host, like {example}"
+            found.append(Error(f"{name} is {value!r}.", hint, id=f"openclaw.{number}"))
+    return found
+
+
+@register(TAG)
+def check_data_dir(**kwargs: Any) -> list[CheckMessage]:
+    """openclaw.E007: the data folder cannot be written. W008: others can look into it."""
+    folder = Path(settings.OPENCLAW_DATA_DIR)
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        message = f"The data folder {folder} cannot be written: {error.strerror}."
+        hint = "Choose one with OPENCLAW_DATA_DIR that belongs to the user who runs the gateway."
+        return [Error(message, hint, id="openclaw.E007")]
+    mode = folder.stat().st_mode & 0o777
+    if mode & 0o077:
+        message = f"The data folder {folder} is open to others (mode {mode:o})."
+        return [Warning(message, f"chmod 700 {folder}", id="openclaw.W008")]
+    return []
+
+
+@register(TAG)
+def check_names(**kwargs: Any) -> list[CheckMessage]:
+    """openclaw.W009: an OPENCLAW_… variable that means nothing to us. Only names are read."""
+    known = _known_names()
+    found: list[CheckMessage] = []
+    for name in sorted(os.environ):
+        if name.startswith("OPENCLAW_") and not _is_known(name, known):
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {close[0]}?" if close else "docs/settings.md lists all settings."
+            found.append(Warning(f"There is no setting {name}.", hint, id="openclaw.W009"))
+    return found
+
+
+@register(TAG)
+def check_some_channel(**kwargs: Any) -> list[CheckMessage]:
+    """openclaw.W010: nobody can write to this gateway."""
+    if settings.OPENCLAW_CHANNELS:
+        return []
+    hint = f"Choose from: {', '.join(channels.installed())}."
+    return [Warning("OPENCLAW_CHANNELS names no channel.", hint, id="openclaw.W010")]
+
+
+@register(TAG)
+def check_exposure(**kwargs: Any) -> list[CheckMessage]:
+    """openclaw.W011: passwords and conversations would cross the network in the clear."""
+    if settings.OPENCLAW_HOST in ("127.0.0.1", "::1", "localhost"):
+        return []
+    hint = "Listen on 127.0.0.1 behind a proxy with TLS, and set OPENCLAW_PUBLIC_URL to https://…"
+    message = f"OPENCLAW_HOST is {settings.OPENCLAW_HOST}: the network reaches us without TLS."
+    return [Warning(message, hint, id="openclaw.W011")]
+
+
+@register(TAG)
+def check_channels(**kwargs: Any) -> list[CheckMessage]:
+    """openclaw.channel.<channel>.<what>: an enabled channel that cannot start."""
+    return [
+        Warning(
+            f"Channel {name} is left out: {problem.message.rstrip('.')}.",
+            problem.hint,
+            id=f"openclaw.channel.{name}.{problem.slug}",
+        )
+        for name, problems in channels.left_out().items()
+        for problem in problems
+    ]
+
+
+def _is_http_url(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port  # a port that is no number raises here
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def _prefix(channel: str) -> str:
+    return f"OPENCLAW_{channel.upper()}_"
+
+
+def _channel_of(name: str) -> str | None:
+    """The channel a setting belongs to, by its prefix."""
+    every: Iterable[str] = {*channels.installed(), *settings.OPENCLAW_CHANNELS}
+    return next((channel for channel in every if name.startswith(_prefix(channel))), None)
+
+
+def _known_names() -> list[str]:
+    """Every setting of the gateway, of the bundled agent and of the enabled channels."""
+    ours = {name for name in dir(settings) if name.startswith("OPENCLAW_")}
+    return [*(ours - NOT_FROM_ENVIRONMENT), *NOT_IN_SETTINGS, *_channel_names()]
+
+
+def _channel_names() -> Sequence[str]:
+    names = []
+    for channel in settings.OPENCLAW_CHANNELS:
+        try:
+            config = channels.load(channel).Config
+        except channels.ChannelError:
+            continue  # said by check_channels
+        both = (*fields(config), *fields(channels.Rules))
+        names += [f"{_prefix(channel)}{field.name.upper()}" for field in both]
+    return names
+
+
+def _is_known(name: str, known: Sequence[str]) -> bool:
+    if name in known or name.removesuffix("_FILE") in known:
+        return True
+    channel = _channel_of(name)  # a channel that is switched off may keep its settings
+    return channel in channels.installed() and channel not in settings.OPENCLAW_CHANNELS

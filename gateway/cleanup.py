@@ -1,0 +1,87 @@
+"""Sessions that nobody uses any more: first idle, then ended, at last forgotten."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+
+from gateway import channels
+from gateway.archiving import forget_files
+from gateway.ledger.ingest import IN_FLIGHT
+from gateway.ledger.recovery import GATEWAY
+from sessions_app import clock
+from sessions_app.manager import SessionManager
+from sessions_app.models import Session
+from sessions_app.sql import moment, parse_moment, run
+
+IDLE_SHARE = 3
+"""A session is idle after a third of its time-out."""
+
+GATEWAY_SECONDS = 60.0
+"""Without a sign of life this recent the gateway is down, and time does not count."""
+
+BATCH = 500
+"""Sessions ended in one transaction: the gateway must not wait long for its turn."""
+
+_EXPIRED = f"""
+SELECT s.id FROM sessions_app_session s
+WHERE NOT s.state = 'terminated' AND s.expires_at <= %s AND NOT {IN_FLIGHT}
+LIMIT %s
+"""  # noqa: S608  (a constant of ours)
+
+
+def clean_sessions() -> int:
+    """Mark the idle, end the expired that have no work in flight. Returns how many ended.
+
+    While the gateway is down nothing is done: nobody could have written.
+    """
+    now = clock.now()
+    if not _gateway_is_up(now):
+        return 0
+    sessions = channels.session_manager()
+    _mark_idle(sessions, now)
+    ended = 0
+    while True:
+        with transaction.atomic():
+            late = [row[0] for row in run(_EXPIRED, (moment(now), BATCH))]
+            sessions.expire(late, now)
+        ended += len(late)
+        if len(late) < BATCH:
+            return ended
+
+
+def forget_sessions() -> int:
+    """Delete sessions that ended longer ago than OPENCLAW_RETENTION_DAYS, and their files.
+
+    Where sessions are kept as files, only what has been written there goes. Returns how many.
+    """
+    if not settings.OPENCLAW_RETENTION_DAYS:
+        return 0
+    oldest = clock.now() - timedelta(days=settings.OPENCLAW_RETENTION_DAYS)
+    forgotten = 0
+    while True:
+        old = Session.objects.filter(state=Session.State.TERMINATED, ended_at__lt=oldest)
+        if settings.OPENCLAW_JSON != "off":
+            old = old.filter(archived_at__isnull=False)
+        batch = list(old.values_list("pk", "created_at")[:BATCH])
+        forget_files(settings.OPENCLAW_DATA_DIR, batch)  # first: rows that are left are found again
+        Session.objects.filter(pk__in=[session for session, _ in batch]).delete()
+        forgotten += len(batch)
+        if len(batch) < BATCH:
+            return forgotten
+
+
+def _gateway_is_up(now: datetime) -> bool:
+    rows = run("SELECT at FROM gateway_heartbeat WHERE name = %s", (GATEWAY,))
+    last = parse_moment(rows[0][0]) if rows else None
+    return last is not None and (now - last).total_seconds() < GATEWAY_SECONDS
+
+
+def _mark_idle(sessions: SessionManager, now: datetime) -> None:
+    active = Session.objects.filter(state=Session.State.ACTIVE)
+    for channel in active.order_by().values_list("channel", flat=True).distinct():
+        seconds = sessions.idle_seconds.get(channel, sessions.idle_seconds[""])
+        quiet = now - timedelta(seconds=seconds / IDLE_SHARE)
+        active.filter(channel=channel, last_activity__lte=quiet).update(state=Session.State.IDLE)

@@ -1,0 +1,51 @@
+"""The admin site with the console's own pages: start page, live, repair."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.admin import AdminSite, ModelAdmin
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, path
+
+from gateway.console import actions, live, overview, repair
+from gateway.console.audit import Audited
+
+
+class ConsoleSite(AdminSite):
+    """Django's admin, beginning with whether anything needs a person."""
+
+    site_header = "OpenClaw"
+    site_title = "OpenClaw"
+    site_url = "/chat/"
+    index_title = "Overview"
+    index_template = "console/overview.html"
+
+    def get_urls(self) -> list[URLResolver | URLPattern]:
+        """Our pages before the models'."""
+        return [
+            path("live/", self.admin_view(live.page), name="live"),
+            path("live/cancel/", self.admin_view(actions.cancel), name="live-cancel"),
+            path("live/waiting.json", self.admin_view(live.waiting_turns), name="live-waiting"),
+            path("live/ended.json", self.admin_view(live.ended_turns), name="live-ended"),
+            path("overview/", self.admin_view(overview.fragment), name="overview"),
+            path("repair/", self.admin_view(repair.page), name="repair"),
+            *super().get_urls(),
+        ]
+
+    def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
+        """Every table comes with the audit."""
+        plain = admin_class or ModelAdmin
+        audited = type(plain.__name__, (Audited, plain), {"__module__": plain.__module__})
+        super().register(model_or_iterable, audited, **options)
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """What the frame of every page needs: how many things wait for a person."""
+        return super().each_context(request) | {"waiting_for_a_person": repair.count(request)}
+
+    def index(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        """The start page."""
+        return super().index(request, overview.context(request) | (extra_context or {}))

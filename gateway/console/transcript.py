@@ -1,0 +1,388 @@
+"""A session as one reads it: messages in their order, what each turn did, what became of replies.
+
+One page is read with a constant number of queries, by place (`seq`), from the
+end or before any place: it costs the same in a conversation of 10,000 messages.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from gateway.console.kept import Kept, files_of
+from gateway.models import Delivery, Turn
+from sessions_app.models import SEQ_STEP, Message, Session
+
+PAGE = 200
+"""Messages shown at first and in each step back."""
+
+AFTER = 50
+"""Messages shown after one that was looked for."""
+
+PAGE_CHARACTERS = 2_000_000
+"""Long messages make shorter pages."""
+
+PARTS = 100
+"""Parts of one reply that are shown; a reply of more is named by its count."""
+
+SIBLINGS = 30
+"""The person's other sessions, newest first, that are named in the list."""
+
+OPEN = (Turn.State.QUEUED, Turn.State.RUNNING)
+STUCK = (Turn.State.FAILED, Turn.State.QUARANTINED)
+DEAD = (Delivery.State.FAILED, Delivery.State.EXPIRED, Delivery.State.UNSURE)
+DISCARDED = "discarded"
+
+TURN_WORDS = {
+    "queued": ("waiting", "waiting"),
+    "running": ("running", "answering"),
+    "done": ("done", "answered"),
+    "failed": ("failed", "failed"),
+    "cancelled": ("waiting", "stopped"),
+    "quarantined": ("failed", "quarantined"),
+}
+DELIVERY_WORDS = {
+    "queued": ("waiting", "waiting to be sent"),
+    "sending": ("running", "sending"),
+    "sent": ("done", "sent"),
+    "failed": ("failed", "not sent"),
+    "expired": ("failed", "expired"),
+    "unsure": ("unsure", "unsure"),
+}
+"""state -> (its look, its word)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One outgoing part of a reply."""
+
+    row: Delivery
+    of: int
+
+    @property
+    def look(self) -> str:
+        """The state's name in the style sheet."""
+        return "waiting" if self.discarded else DELIVERY_WORDS[self.row.state][0]
+
+    @property
+    def word(self) -> str:
+        """The state in words."""
+        return "discarded" if self.discarded else DELIVERY_WORDS[self.row.state][1]
+
+    @property
+    def discarded(self) -> bool:
+        """An operator let it go."""
+        return self.row.error_code == DISCARDED
+
+    @property
+    def dead(self) -> bool:
+        """It ended badly: it can be sent again."""
+        return self.row.state in DEAD
+
+    @property
+    def number(self) -> int:
+        """Counted from one."""
+        return self.row.part + 1
+
+    @property
+    def receipt(self) -> str:
+        """What is known of a part that was sent."""
+        row = self.row
+        facts = [f"part {self.number}"] if self.of > 1 else []
+        facts += [f"sent {row.sent_at:%Y-%m-%d %H:%M:%S} UTC"] if row.sent_at else []
+        facts += [row.status] if row.status in ("delivered", "read") else []
+        facts += [f"receipt {row.receipt}"] if row.receipt else []
+        facts += ["repeated"] if row.repeated else []
+        return ", ".join(facts)
+
+    @property
+    def trace(self) -> str:
+        """Each try, as text; empty where there was none."""
+        return readable(self.row.trace) if self.row.trace else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of an agent."""
+
+    row: Turn
+
+    @property
+    def look(self) -> str:
+        """The state's name in the style sheet."""
+        return TURN_WORDS[self.row.state][0]
+
+    @property
+    def word(self) -> str:
+        """The state in words."""
+        return TURN_WORDS[self.row.state][1]
+
+    @property
+    def open(self) -> bool:
+        """It waits or runs."""
+        return self.row.state in OPEN
+
+    @property
+    def stuck(self) -> bool:
+        """It failed: it can be tried again."""
+        return self.row.state in STUCK
+
+    @property
+    def quarantined(self) -> bool:
+        """It waits for a person."""
+        return self.row.state == Turn.State.QUARANTINED
+
+    @property
+    def facts(self) -> str:
+        """Who was asked, how long it took and what: "pi · first token 380 ms · total 3.2 s"."""
+        row = self.row
+        spans = (
+            ("queued", row.queued_at, row.started_at),
+            ("first token", row.started_at, row.first_token_at),
+            ("total", row.started_at, row.ended_at),
+        )
+        facts = [row.agent.name] if row.agent else []
+        facts += [f"{name} {span(start, end)}" for name, start, end in spans if start and end]
+        if row.attempts > 1:
+            facts.append(f"{row.attempts} calls")
+        if isinstance(row.usage, dict):
+            facts += [
+                f"{str(name).replace('_', ' ')} {value}"
+                for name, value in row.usage.items()
+                if isinstance(value, int | float | str)
+            ]
+        return " · ".join(facts)
+
+    @property
+    def event_count(self) -> int:
+        """Tool calls and thoughts."""
+        return len(self.row.events) if isinstance(self.row.events, list) else 0
+
+    @property
+    def events(self) -> str:
+        """What each of them was, one below the other."""
+        return "\n\n".join(_event(event) for event in self.row.events)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing in the transcript: a message with all that belongs to it, or a turn alone."""
+
+    key: str
+    seq: float
+    at: datetime
+    message: Message | None = None
+    call: Call | None = None
+    parts: Sequence[Part] = ()
+    files: Sequence[Kept] = ()
+
+    @property
+    def iso(self) -> str:
+        """When it was, for machines."""
+        return self.at.isoformat(timespec="seconds")
+
+    @property
+    def clock(self) -> str:
+        """When it was, until the page knows the reader's zone."""
+        return f"{self.at:%H:%M}"
+
+    @property
+    def kind(self) -> str:
+        """What it looks like: person, agent, operator, note or turn."""
+        if self.message is None:
+            return "turn"
+        if self.message.origin == Message.Origin.OPERATOR:
+            return "operator"
+        return {"user": "person", "assistant": "agent"}.get(self.message.role, "note")
+
+    @property
+    def delivered(self) -> bool:
+        """Every part is sent: nothing to say but so."""
+        return all(part.row.state == Delivery.State.SENT for part in self.parts)
+
+    @property
+    def moving(self) -> bool:
+        """Something here will change by itself."""
+        waiting = any(part.row.state in ("queued", "sending") for part in self.parts)
+        return waiting or bool(self.call and self.call.open)
+
+    @property
+    def revision(self) -> str:
+        """Changes when anything shown of it does."""
+        shown: list[Any] = [self.message and (self.message.text, self.message.disposition)]
+        if self.call:
+            turn = self.call.row
+            shown += [turn.state, turn.attempts, turn.error_code, turn.partial_text, turn.agent_id]
+        for part in self.parts:
+            row = part.row
+            shown += [row.state, row.attempts, row.receipt, row.error_code, row.error_detail]
+            shown += [row.status]
+        shown += [(file.row.state, file.row.error) for file in self.files]
+        return format(zlib.crc32(repr(shown).encode("utf-8", "replace")), "x")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A stretch of the transcript.
+
+    `first` is its earliest place, None where it is empty; `end` the place it ends
+    before, None where it reaches the end.
+    """
+
+    entries: Sequence[Entry]
+    first: int | None = None
+    earlier: bool = False
+    end: int | None = None
+
+    @property
+    def moving(self) -> bool:
+        """Something on it will change by itself."""
+        return any(entry.moving for entry in self.entries)
+
+
+@dataclass(frozen=True, slots=True)
+class Siblings:
+    """The same person's other sessions."""
+
+    before: Session | None = None
+    after: Session | None = None
+    newest: Sequence[Session] = field(default_factory=list)
+
+
+def before(session: Session, seq: int | None = None) -> Page:
+    """The `PAGE` messages before place `seq`; the newest where it is None."""
+    messages = Message.objects.filter(session=session)
+    if seq is not None:
+        messages = messages.filter(seq__lt=seq)
+    rows = list(messages.order_by("-seq")[: PAGE + 1])
+    kept = _fitting(rows[:PAGE])
+    earlier = len(rows) > len(kept)
+    # a turn stands behind what it answers, which may be the last message of the page before
+    start = step(kept[-1].seq) if earlier else 0
+    return _page(session, kept[::-1], start, seq, earlier)
+
+
+def around(session: Session, seq: int) -> Page:
+    """A page with place `seq` on it and some of what came after."""
+    later = Message.objects.filter(session=session, seq__gt=seq).order_by("seq")
+    end = later.values_list("seq", flat=True)[AFTER : AFTER + 1].first()
+    return before(session, end)
+
+
+def since(session: Session, seq: int) -> Page:
+    """Everything from place `seq` on, the newest `PAGE` at most."""
+    messages = Message.objects.filter(session=session, seq__gte=seq)
+    rows = list(messages.order_by("-seq")[:PAGE])
+    start = max(seq, rows[-1].seq) if len(rows) == PAGE else seq
+    return _page(session, rows[::-1], step(start), None, False)
+
+
+def siblings(session: Session) -> Siblings:
+    """The same person's earlier and later sessions: ids sort by the time they were made."""
+    others = Session.objects.filter(contact=session.contact_id)
+    return Siblings(
+        others.filter(pk__lt=session.pk).order_by("-pk").first(),
+        others.filter(pk__gt=session.pk).order_by("pk").first(),
+        list(others.order_by("-pk")[:SIBLINGS]),
+    )
+
+
+def _fitting(rows: list[Message]) -> list[Message]:
+    """The first of these rows whose texts fit one page; two at least."""
+    total = 0
+    for count, row in enumerate(rows):
+        total += len(row.text)
+        if total > PAGE_CHARACTERS and count >= 2:
+            return rows[:count]
+    return rows
+
+
+def _page(
+    session: Session, rows: list[Message], start: int, end: int | None, earlier: bool
+) -> Page:
+    ids = [row.pk for row in rows]
+    calls = _calls(session, start, end)
+    files = files_of(ids)
+    parts: dict[int, list[Delivery]] = defaultdict(list)
+    for part in Delivery.objects.filter(message__in=ids).order_by("part", "pk"):
+        parts[part.message_id or 0].append(part)
+    entries = []
+    for row in reversed(rows):
+        call = _call_of(row, calls)
+        entries.append(_entry(row, call, parts[row.pk], files[row.pk]))
+    entries += [_alone(call) for waiting in calls.values() for call in waiting]
+    entries.sort(key=lambda entry: (entry.seq, entry.key))
+    return Page(entries, rows[0].seq if rows else None, earlier, end)
+
+
+def _calls(session: Session, start: int, end: int | None) -> dict[int, list[Call]]:
+    """The turns that answer messages in this range, by place, oldest first."""
+    turns = Turn.objects.filter(session=session, upto_seq__gte=start).select_related("agent")
+    if end is not None:
+        turns = turns.filter(upto_seq__lt=step(end))
+    found: dict[int, list[Call]] = defaultdict(list)
+    for turn in turns.order_by("-upto_seq", "-pk")[: 2 * PAGE]:
+        found[turn.upto_seq].insert(0, Call(turn))
+    return found
+
+
+def _call_of(message: Message, calls: dict[int, list[Call]]) -> Call | None:
+    """The finished turn that this reply came from, taken from the list."""
+    if message.origin != Message.Origin.AGENT:
+        return None
+    waiting = calls.get(step(message.seq), [])
+    for call in reversed(waiting):
+        if call.row.state == Turn.State.DONE:
+            waiting.remove(call)
+            return call
+    return None
+
+
+def _entry(
+    row: Message, call: Call | None, parts: Sequence[Delivery], files: Sequence[Kept]
+) -> Entry:
+    shown = [Part(part, len(parts)) for part in parts[:PARTS]]
+    return Entry(f"m{row.pk}", row.seq, row.created_at, row, call, shown, files)
+
+
+def _alone(call: Call) -> Entry:
+    """A turn without a reply: it waits, runs, failed, was stopped, or had nothing to say."""
+    turn = call.row
+    return Entry(f"t{turn.pk}", turn.upto_seq + 0.5, turn.ended_at or turn.queued_at, call=call)
+
+
+def _event(event: Any) -> str:
+    if not isinstance(event, dict):
+        return readable(event)
+    kind = str(event.get("kind") or "event").replace("_", " ")
+    data = event.get("data", event)
+    if isinstance(data, dict) and set(data) == {"text"}:
+        return f"{kind}\n{data['text']}"
+    return f"{kind}\n{readable(data)}"
+
+
+def step(seq: int) -> int:
+    """The place of the inbound message that `seq` belongs behind."""
+    return seq // SEQ_STEP * SEQ_STEP
+
+
+def readable(value: Any) -> str:
+    """JSON laid out for eyes."""
+    return json.dumps(value, ensure_ascii=False, indent=2, default=str)
+
+
+def span(start: datetime, end: datetime) -> str:
+    """A time between, in the unit that fits: "80 ms", "1.2 s", "3 min 5 s"."""
+    seconds = max(0.0, (end - start).total_seconds())
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

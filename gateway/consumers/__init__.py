@@ -1,0 +1,1 @@
+"""What answers websockets: one module per socket, and what they share."""

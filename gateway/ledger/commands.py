@@ -1,0 +1,114 @@
+"""What people can tell the gateway itself, on every channel: /new, /stop, /status, /help."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from gateway.ledger.turns import ADD_DELIVERIES, note_row
+from sessions_app.manager import NewMessage, SessionManager
+from sessions_app.sql import moment, parse_moment, run, run_rows
+
+HELP = """/new – begin a new conversation
+/stop – stop the answer that is being written
+/status – what is going on
+/help – this list"""
+NEW = "A new conversation begins. What came before is not forgotten, only set aside."
+STOPPED = "Stopped."
+NOTHING = "Nothing is under way."
+
+COMMANDS = ("/new", "/stop", "/status", "/help")
+
+_CANCEL = """
+UPDATE gateway_turn SET state = 'cancelled', ended_at = %s, lease_owner = '', lease_until = NULL
+WHERE session_id = %s AND state IN ('queued', 'running')
+RETURNING id
+"""
+
+_SILENCE = """
+UPDATE sessions_app_message SET disposition = 'silent'
+WHERE session_id = %s AND disposition = 'pending'
+"""
+
+_FACTS = """
+SELECT s.agent, s.created_at,
+       (SELECT COUNT(*) FROM sessions_app_message m
+        WHERE m.session_id = s.id AND m.role IN ('user', 'assistant')),
+       (SELECT COUNT(*) FROM gateway_turn t WHERE t.session_id = s.id AND t.state = 'running'),
+       (SELECT COUNT(*) FROM sessions_app_message m
+        WHERE m.session_id = s.id AND m.disposition = 'pending')
+FROM sessions_app_session s WHERE s.id = %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A command as it was kept: the session it was said in, its place, where the answer goes."""
+
+    session: str
+    seq: int
+    channel: str
+    chat_id: str
+    target: Mapping[str, Any]
+
+
+def command_in(text: str) -> str:
+    """The command that a text is, or an empty text."""
+    word = text.strip().lower()
+    return word if word in COMMANDS else ""
+
+
+def carry_out(
+    command: str, told: Told, sessions: SessionManager, now: datetime
+) -> tuple[list[str], int | None]:
+    """Do it and answer. Returns the turns that were taken away, and the answer's message id."""
+    cancelled: list[str] = []
+    match command:
+        case "/help":
+            text = HELP
+        case "/status":
+            text = _status(told.session, now)
+        case "/stop":
+            cancelled = _cancel(told.session, now)
+            text = STOPPED if cancelled else NOTHING
+        case _:
+            cancelled, text = _cancel(told.session, now), NEW
+    message = _answer(text, told, sessions, now)
+    if command == "/new":
+        sessions.expire([told.session], now)
+    return cancelled, message
+
+
+def _cancel(session: str, now: datetime) -> list[str]:
+    """What runs and waits in this conversation ends; its messages stay unanswered on purpose."""
+    taken = [row[0] for row in run(_CANCEL, (moment(now), session))]
+    run(_SILENCE, (session,))
+    run(
+        "DELETE FROM gateway_delivery WHERE state = 'queued' AND attempts = 0 "
+        "AND NOT turn = '' AND session_id = %s AND message_id IS NULL",
+        (session,),
+    )
+    return taken
+
+
+def _status(session: str, now: datetime) -> str:
+    for agent, created, messages, running, waiting in run(_FACTS, (session,)):
+        since = parse_moment(created)
+        minutes = int((now - since).total_seconds() // 60) if since else 0
+        lines = [
+            f"Agent: {agent or 'not asked yet'}",
+            f"This conversation: {messages} messages in {minutes} minutes",
+            "An answer is being written." if running else "No answer is being written.",
+        ]
+        return "\n".join([*lines, *([f"Waiting: {waiting}"] if waiting else [])])
+    return NOTHING
+
+
+def _answer(text: str, told: Told, sessions: SessionManager, now: datetime) -> int | None:
+    reply = NewMessage(told.session, told.channel, "system", "system", text, seq=told.seq + 1)
+    (message,) = sessions.append_message([reply], now)
+    note = note_row(told.channel, told.chat_id, told.target, text, now, told.session, message)
+    run_rows(ADD_DELIVERIES, [note])
+    return message

@@ -1,0 +1,398 @@
+"""Verb 1, `ingest`: what a platform handed over becomes messages and queued turns.
+
+Hand-over rule, the only one between arriving and running: a message that waits
+is `pending`, and its session has a queued turn that reaches up to it. Whoever
+ends a turn or adds a message need not tell anyone; the claim looks at rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from adapters.base import Inbound
+from gateway.ledger import overheard, pairing
+from gateway.ledger.commands import Told, carry_out, command_in
+from gateway.ledger.people import People
+from gateway.ledger.records import Arrival, Ingested
+from gateway.ledger.statuses import note_statuses
+from gateway.ledger.turns import ADD_DELIVERIES, note_row
+from sessions_app import clock
+from sessions_app.ids import new_id
+from sessions_app.manager import Found, NewMessage, Scope, SessionManager, number
+from sessions_app.sql import Row, moment, run, run_each, run_rows
+
+ALBUM = timedelta(seconds=1)
+"""How long the first file of an album waits for the others, so that one turn answers all."""
+
+_KNOWN = """
+WITH wanted(channel, external_id) AS ({rows})
+SELECT m.channel, m.external_id
+FROM wanted w
+JOIN sessions_app_message m
+  ON m.channel = w.channel AND m.external_id = w.external_id AND m.external_id IS NOT NULL
+"""
+
+_QUEUE_TURNS = """
+INSERT INTO gateway_turn
+    (id, session_id, upto_seq, state, attempts, crashes, not_before, lease_owner,
+     partial_text, events, usage, error_code, error_detail, queued_at)
+{rows}
+ON CONFLICT (session_id) WHERE attempts = 0 AND state = 'queued'
+DO UPDATE SET upto_seq = excluded.upto_seq
+"""
+
+_EDIT = """
+UPDATE sessions_app_message SET text = %s, edited_at = %s
+WHERE channel = %s AND external_id = %s AND sender = %s
+RETURNING session_id
+"""
+
+IN_FLIGHT = """(
+    EXISTS (SELECT 1 FROM gateway_turn t
+            WHERE t.session_id = s.id AND t.state IN ('queued', 'running'))
+ OR EXISTS (SELECT 1 FROM gateway_delivery d
+            WHERE d.session_id = s.id AND d.state IN ('queued', 'sending')))
+"""
+"""A condition on `sessions_app_session s`: something of it is still under way."""
+
+_BUSY = f"""
+SELECT id FROM sessions_app_session s WHERE id IN ({{rows}}) AND {IN_FLIGHT}
+"""  # noqa: S608  (a constant of ours)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One inbound on its way: which arrival it came with, and whose conversation it is."""
+
+    arrival: int
+    inbound: Inbound
+    scope: Scope
+    fetches_media: bool = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.scope.channel, self.inbound.external_id
+
+
+@dataclass(slots=True)
+class _Done:
+    """What became of each arrival so far."""
+
+    messages: dict[int, list[tuple[str, int]]] = field(default_factory=dict)
+    taken: dict[int, int] = field(default_factory=dict)
+    cancelled: dict[int, list[str]] = field(default_factory=dict)
+
+    def note(self, arrival: int, session: str, row: int | None) -> None:
+        """A message of this arrival was kept."""
+        if row is not None:
+            self.messages.setdefault(arrival, []).append((session, row))
+            self.taken[arrival] = self.taken.get(arrival, 0) + 1
+
+
+class Policy(Protocol):
+    """What the core decides for a channel; see `gateway.channels.Rules`."""
+
+    def admits(self, inbound: Inbound, access: str) -> bool:
+        """Whether this sender may talk to an agent; `access` is the contact's own."""
+
+    def pairs(self, inbound: Inbound, access: str) -> bool:
+        """Whether this sender gets a pairing code."""
+
+    @property
+    def group_context(self) -> int:
+        """How much of what was overheard is kept."""
+
+
+class Ingest:
+    """The verb, with the policy it needs: who is let in, and how sessions live."""
+
+    def __init__(
+        self, sessions: SessionManager, rules: Callable[[str], Policy], *, commands: bool = True
+    ) -> None:
+        self._sessions, self._rules, self._commands = sessions, rules, commands
+        self._overheard = True  # until we have looked
+
+    def __call__(self, arrivals: Sequence[Arrival]) -> list[Ingested]:
+        """One result per arrival, in order."""
+        now = clock.now()
+        people = People(arrivals)
+        entries = _entries(arrivals, people, lambda arrival: arrival.inbounds)
+        heard = _entries(arrivals, people, lambda arrival: arrival.overheard)
+        found = self._found([entry.scope for entry in (*entries, *heard)], now)
+        allowed = self._allowed(entries, found)
+        fresh = _fresh([entry for entry in allowed if not entry.inbound.is_edit])
+        done = _Done()
+        self._take(fresh, found, done, now)
+        # after the messages: an edit may come in one batch with what it edits
+        self._edit([entry for entry in allowed if entry.inbound.is_edit], now)
+        self._overhear(self._allowed(heard, found), now)
+        self._pair([entry for entry in entries if entry not in allowed], found, now)
+        people.remember()
+        for arrival in arrivals:
+            note_statuses(arrival.channel, arrival.statuses)
+        _say(arrivals, now)
+        _set_aside(arrivals, now)
+        _move_cursors(arrivals, now)
+        return [
+            Ingested(
+                messages=done.messages.get(index, ()),
+                duplicates=_count(allowed, index) - done.taken.get(index, 0),
+                denied=_count(entries, index) - _count(allowed, index),
+                cancelled=done.cancelled.get(index, ()),
+            )
+            for index in range(len(arrivals))
+        ]
+
+    def _allowed(self, entries: list[_Entry], found: dict[Scope, Found]) -> list[_Entry]:
+        return [
+            entry
+            for entry in entries
+            if self._rules(entry.scope.channel).admits(entry.inbound, found[entry.scope].access)
+        ]
+
+    def _pair(self, denied: list[_Entry], found: dict[Scope, Found], now: datetime) -> None:
+        strangers = {
+            entry.scope: _target(entry.inbound)
+            for entry in denied
+            if self._rules(entry.scope.channel).pairs(entry.inbound, found[entry.scope].access)
+        }
+        if strangers:
+            pairing.offer(strangers, now)
+
+    def _overhear(self, heard: list[_Entry], now: datetime) -> None:
+        for channel in {entry.scope.channel for entry in heard}:
+            said = [(channel, entry.inbound) for entry in heard if entry.scope.channel == channel]
+            overheard.keep(said, self._rules(channel).group_context, now)
+            self._overheard = True
+
+    def _take(
+        self, fresh: list[_Entry], found: dict[Scope, Found], done: _Done, now: datetime
+    ) -> None:
+        """Messages and commands in the order in which they came."""
+        waiting: list[_Entry] = []
+        for entry in fresh:
+            if self._commands and command_in(entry.inbound.text):
+                self._append(waiting, found, done, now)
+                waiting = []
+                self._tell(entry, done, now)
+                found |= self._sessions.find([one.scope for one in fresh])
+            else:
+                waiting.append(entry)
+        self._append(waiting, found, done, now)
+
+    def _tell(self, entry: _Entry, done: _Done, now: datetime) -> None:
+        """Keep a command as a message, do it, answer it."""
+        found = self._sessions.get_or_create(self._sessions.find([entry.scope]))[entry.scope]
+        message = _message(entry, found, {})
+        message.disposition = "silent"
+        last = {message.session: found.last_seq}
+        number([message], last)
+        (row,) = self._sessions.append_message([message], now)
+        self._sessions.touch({message.session: (message.channel, last[message.session])}, now)
+        chat_id, seq = entry.inbound.chat_id, message.seq or 0
+        told = Told(message.session, seq, message.channel, chat_id, message.target)
+        command = command_in(entry.inbound.text)
+        cancelled, answer = carry_out(command, told, self._sessions, now)
+        done.note(entry.arrival, message.session, row)
+        done.messages.setdefault(entry.arrival, []).extend(
+            [(message.session, answer)] if answer is not None else []
+        )
+        done.cancelled.setdefault(entry.arrival, []).extend(cancelled)
+
+    def _found(self, scopes: list[Scope], now: datetime) -> dict[Scope, Found]:
+        """What there is for each scope; sessions idle for too long are ended on the way."""
+        found = self._sessions.find(set(scopes))
+        late = [
+            item.session
+            for item in found.values()
+            if item.session and item.expires_at and item.expires_at <= now
+        ]
+        over = set(late) - set(in_flight(late))
+        if over:
+            self._sessions.expire(sorted(over), now)
+            found |= self._sessions.find([s for s, item in found.items() if item.session in over])
+        return found
+
+    def _append(
+        self, entries: list[_Entry], found: dict[Scope, Found], done: _Done, now: datetime
+    ) -> None:
+        if not entries:
+            return
+        found = self._sessions.get_or_create({entry.scope: found[entry.scope] for entry in entries})
+        last_seq = {str(item.session): item.last_seq for item in found.values()}
+        around = self._around(entries)
+        messages = [_message(entry, found[entry.scope], around) for entry in entries]
+        number(messages, last_seq)
+        ids = self._sessions.append_message(messages, now)
+        waiting: dict[str, int] = {}
+        for entry, message, row in zip(entries, messages, ids, strict=True):
+            if row is not None:
+                done.note(entry.arrival, message.session, row)
+                if message.disposition == "pending":
+                    waiting[message.session] = message.seq or 0
+        self._sessions.attach(_files(entries, ids), now)
+        channels = {message.session: message.channel for message in messages}
+        self._sessions.touch(
+            {session: (channel, last_seq[session]) for session, channel in channels.items()}, now
+        )
+        albums = {str(found[e.scope].session) for e in entries if e.inbound.album}
+        queue_turns({one: seq for one, seq in waiting.items() if one not in albums}, now)
+        queue_turns({one: seq for one, seq in waiting.items() if one in albums}, now + ALBUM)
+
+    def _around(self, entries: list[_Entry]) -> dict[tuple[str, str], list[dict[str, str]]]:
+        """What was overheard in the chats of these messages; nobody else gets it."""
+        if self._overheard:
+            self._overheard = overheard.anything()
+        if not self._overheard:
+            return {}
+        return overheard.take((entry.scope.channel, entry.inbound.chat_id) for entry in entries)
+
+    def _edit(self, entries: list[_Entry], now: datetime) -> None:
+        for entry in entries:
+            inbound = entry.inbound
+            rows = run(
+                _EDIT,
+                (
+                    inbound.text,
+                    moment(now),
+                    entry.scope.channel,
+                    inbound.external_id,
+                    inbound.user_id,
+                ),
+            )
+            run_each("UPDATE sessions_app_session SET revision = revision + 1 WHERE id = %s", rows)
+
+
+def _entries(
+    arrivals: Sequence[Arrival], people: People, of: Callable[[Arrival], Sequence[Inbound]]
+) -> list[_Entry]:
+    return [
+        _Entry(index, inbound, scope_of(arrival, inbound), arrival.fetches_media)
+        for index, arrival in enumerate(arrivals)
+        for inbound in (people.known(arrival.channel, one) for one in of(arrival))
+    ]
+
+
+def scope_of(arrival: Arrival, inbound: Inbound) -> Scope:
+    """Direct chats: one session per person; groups: one per chat, or one per member if set so."""
+    if not inbound.is_group:
+        key = f"user:{inbound.user_id}"
+    elif arrival.group_per_member:
+        key = f"chat:{inbound.chat_id}:user:{inbound.user_id}"
+    else:
+        key = f"chat:{inbound.chat_id}"
+    name = inbound.sender_name[:255]
+    return Scope(arrival.channel, key, inbound.user_id, inbound.chat_id, name)
+
+
+def in_flight(sessions: Sequence[str]) -> list[str]:
+    """Those of `sessions` with a turn or a delivery still under way."""
+    return [row[0] for row in run_rows(_BUSY, [(session,) for session in sessions])]
+
+
+def queue_turns(waiting: dict[str, int], now: datetime) -> None:
+    """Each session's queued turn reaches up to the given place; made where there is none."""
+    at = moment(now)
+    run_rows(
+        _QUEUE_TURNS,
+        [
+            (new_id("turn"), session, seq, "queued", 0, 0, at, "", "", "[]", "{}", "", "", at)
+            for session, seq in waiting.items()
+        ],
+    )
+
+
+def _fresh(entries: list[_Entry]) -> list[_Entry]:
+    """Those not known yet, each once, in the order in which they came."""
+    by_key: dict[tuple[str, str], _Entry] = {}
+    for entry in entries:
+        by_key.setdefault(entry.key, entry)
+    known: set[Row] = set(run_rows(_KNOWN, list(by_key)))
+    return [entry for key, entry in by_key.items() if key not in known]
+
+
+def _target(inbound: Inbound) -> dict[str, object]:
+    return {"chat_id": inbound.chat_id, "is_group": inbound.is_group, **inbound.target}
+
+
+def _message(
+    entry: _Entry, found: Found, around: dict[tuple[str, str], list[dict[str, str]]]
+) -> NewMessage:
+    inbound = entry.inbound
+    handled = found.handler == "agent"
+    # the first message of a chat gets what was overheard there, the next ones nothing
+    said = around.pop((entry.scope.channel, inbound.chat_id), []) if around else []
+    return NewMessage(
+        session=str(found.session),
+        channel=entry.scope.channel,
+        role="user",
+        origin="user",
+        text=inbound.text,
+        external_id=inbound.external_id,
+        sender=inbound.user_id,
+        target=_target(inbound),
+        context=overheard.context_of(inbound, said),
+        disposition="pending" if handled else "handed_over",
+    )
+
+
+def _files(
+    entries: list[_Entry], ids: list[int | None]
+) -> list[tuple[int, dict[str, str | int | None]]]:
+    return [
+        (
+            row,
+            {
+                "kind": m.kind,
+                "mime": m.mime,
+                "name": m.name,
+                "size": m.size,
+                "url": m.handle,
+                "state": "waiting" if entry.fetches_media else "",
+            },
+        )
+        for entry, row in zip(entries, ids, strict=True)
+        if row is not None
+        for m in entry.inbound.media
+    ]
+
+
+def _say(arrivals: Sequence[Arrival], now: datetime) -> None:
+    """What the gateway itself has to tell people."""
+    rows = [
+        note_row(arrival.channel, inbound.chat_id, _target(inbound), text, now)
+        for arrival in arrivals
+        for inbound, text in arrival.notes
+    ]
+    run_rows(ADD_DELIVERIES, rows)
+
+
+def _set_aside(arrivals: Sequence[Arrival], now: datetime) -> None:
+    run_each(
+        "INSERT INTO gateway_setaside (channel, external_id, reason, payload, created_at) "
+        "VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+        [
+            (arrival.channel, item.external_id[:255], item.reason, item.payload, moment(now))
+            for arrival in arrivals
+            for item in arrival.rejected
+        ],
+    )
+
+
+def _move_cursors(arrivals: Sequence[Arrival], now: datetime) -> None:
+    run_each(
+        "INSERT INTO gateway_cursor (channel, value, saved_at) VALUES (%s, %s, %s) "
+        "ON CONFLICT (channel) DO UPDATE SET value = excluded.value, saved_at = excluded.saved_at",
+        [
+            (arrival.channel, arrival.cursor, moment(now))
+            for arrival in arrivals
+            if arrival.cursor is not None
+        ],
+    )
+
+
+def _count(entries: list[_Entry], arrival: int) -> int:
+    return sum(1 for entry in entries if entry.arrival == arrival)

@@ -1,0 +1,73 @@
+"""What a platform says later about deliveries: it settles the unsure, and shows what failed.
+
+Its word that a part arrived is the receipt of a part that waits because it may
+have been sent: it is not sent again. Its word that a part failed makes a dead
+letter, also of one that counted as sent. While a part is being sent the word is
+only noted; the end of that send takes it in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from adapters.base import Status
+from sessions_app import clock
+from sessions_app.sql import Row, dumps, loads, moment, run, run_rows
+
+RANKS = {"": 0, "sent": 1, "delivered": 2, "read": 3, "failed": 4}
+"""A later word never goes back to an earlier one."""
+
+MAX_RECEIPT = 255
+MAX_DETAIL = 500
+
+_FIND = """
+WITH wanted(name) AS ({rows})
+SELECT d.id, d.key, d.receipt, d.state, d.status, d.trace
+FROM wanted w JOIN gateway_delivery d ON """
+_BY_KEY = _FIND + "d.key = w.name WHERE d.channel = %s AND d.attempts > 0"
+_BY_RECEIPT = _FIND + "d.receipt = w.name AND d.channel = %s AND NOT d.receipt = ''"
+
+_NOTE = """
+UPDATE gateway_delivery SET status = %s, receipt = CASE WHEN receipt = '' THEN %s ELSE receipt END
+WHERE id = %s
+"""
+
+_ARRIVED = """
+UPDATE gateway_delivery SET state = 'sent', sent_at = %s, trace = %s,
+       error_code = '', error_detail = ''
+WHERE id = %s AND state IN ('queued', 'unsure', 'expired')
+"""
+
+_FAILED = """
+UPDATE gateway_delivery SET state = 'failed', error_code = 'refused', error_detail = %s, trace = %s
+WHERE id = %s AND state IN ('queued', 'unsure', 'expired', 'sent')
+"""
+
+
+def note_statuses(channel: str, statuses: Sequence[Status]) -> None:
+    """Write down what is said about our deliveries; what names none of ours is ignored."""
+    ordered = sorted(statuses, key=lambda status: RANKS[status.state])
+    keys = {status.key for status in ordered if status.key}
+    receipts = {status.receipt for status in ordered if not status.key and status.receipt}
+    by_key = {row[1]: row for row in run_rows(_BY_KEY, [(key,) for key in keys], (channel,))}
+    by_receipt = {
+        row[2]: row for row in run_rows(_BY_RECEIPT, [(one,) for one in receipts], (channel,))
+    }
+    noted: dict[int, str] = {}
+    for status in ordered:
+        row = by_key.get(status.key) if status.key else by_receipt.get(status.receipt)
+        if row is not None and RANKS[status.state] > RANKS[noted.get(row[0]) or str(row[4])]:
+            noted[row[0]] = status.state
+            _apply(row, status)
+
+
+def _apply(row: Row, status: Status) -> None:
+    run(_NOTE, (status.state, status.receipt[:MAX_RECEIPT], row[0]))
+    entry = {"at": clock.now().isoformat(timespec="milliseconds"), "result": status.state}
+    detail = (status.detail or "the platform says that it failed")[:MAX_DETAIL]
+    if status.state == "failed":
+        trace = dumps([*loads(row[5]), {**entry, "detail": detail}])
+        run(_FAILED, (detail, trace, row[0]))
+    elif row[3] != "sent":
+        trace = dumps([*loads(row[5]), {**entry, "detail": "by the platform's own word"}])
+        run(_ARRIVED, (moment(clock.now()), trace, row[0]))

@@ -1,0 +1,384 @@
+"""Verbs 2 and 3: `start_turns` claims what an agent may answer now, `finish_turns` ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from gateway.ledger.records import ClaimedTurn, FinishedTurn, Part
+from sessions_app import clock
+from sessions_app.history import History, Wanted
+from sessions_app.ids import new_key
+from sessions_app.manager import NewMessage, SessionManager
+from sessions_app.models import SEQ_STEP
+from sessions_app.sql import Row, dumps, loads_object, moment, run, run_each, run_rows
+
+Route = Callable[[str, str, str], int | None]
+"""(channel, user id, chat id) -> the agent's row id, or None while there is none."""
+
+LEASE_SECONDS = 60.0
+"""For how long a claim holds without being renewed."""
+
+MANY = 1_000_000
+"""More turns than can wait."""
+
+MADE_BY = ("ingest", "finish_turns", "finish_fetches")
+"""The verbs after which there may be a turn to start."""
+
+_CANDIDATES = """
+SELECT t.id, t.attempts + 1, t.session_id, t.upto_seq, s.channel, s.chat_id, s.context, s.revision,
+       m.sender, m.target, m.origin, c.name
+FROM gateway_turn t
+JOIN sessions_app_session s ON s.id = t.session_id
+LEFT JOIN sessions_app_message m ON m.session_id = t.session_id AND m.seq = t.upto_seq
+LEFT JOIN sessions_app_contact c ON c.channel = s.channel AND c.user_id = m.sender
+WHERE t.state IN ('queued', 'running') AND t.state = 'queued' AND t.not_before <= %s
+  AND s.handler = 'agent'
+  AND NOT EXISTS (
+      SELECT 1 FROM gateway_turn e
+      WHERE e.session_id = t.session_id AND e.state IN ('queued', 'running')
+        AND (e.state = 'running' OR e.upto_seq < t.upto_seq))
+  AND t.session_id NOT IN (
+      SELECT w.session_id FROM sessions_app_attachment a
+      JOIN sessions_app_message w ON w.id = a.message_id WHERE a.state = 'waiting')
+ORDER BY t.not_before, t.id
+LIMIT %s
+"""
+
+_CLAIM = """
+WITH chosen(id, agent_id) AS ({rows})
+UPDATE gateway_turn
+SET state = 'running', attempts = attempts + 1, agent_id = chosen.agent_id,
+    lease_owner = %s, lease_until = %s, started_at = %s, error_code = '', error_detail = ''
+FROM chosen
+WHERE gateway_turn.id = chosen.id AND gateway_turn.state = 'queued'
+RETURNING gateway_turn.id
+"""
+
+_FINISH = """
+WITH ended(id, attempt, state, partial, events, usage, code, detail, first, ended, later)
+  AS ({rows})
+UPDATE gateway_turn
+SET state = ended.state, partial_text = ended.partial, events = ended.events,
+    usage = ended.usage, error_code = ended.code, error_detail = ended.detail,
+    first_token_at = ended.first, ended_at = ended.ended,
+    not_before = COALESCE(ended.later, not_before), lease_owner = '', lease_until = NULL
+FROM ended
+WHERE gateway_turn.id = ended.id AND gateway_turn.attempts = ended.attempt
+  AND gateway_turn.state = 'running' AND gateway_turn.lease_owner = %s
+RETURNING gateway_turn.id
+"""
+
+_KEEP = """
+UPDATE gateway_turn SET partial_text = %s, events = %s, first_token_at = %s
+WHERE id = %s AND attempts = %s AND state = 'cancelled' AND partial_text = ''
+"""
+
+_DISPOSE = """
+UPDATE sessions_app_message SET disposition = %s
+WHERE session_id = %s AND disposition = 'pending' AND seq <= %s
+"""
+
+ADD_DELIVERIES = """
+INSERT INTO gateway_delivery
+    (key, session_id, message_id, part, channel, chat_id, is_group, target, text, plain,
+     repeated, state, not_before, attempts, lease_owner, receipt, error_code, error_detail,
+     trace, created_at, extra, turn)
+{rows}
+"""
+
+_GROW = """
+WITH final(turn, message_id, text, extra) AS ({rows})
+UPDATE gateway_delivery
+SET text = final.text, extra = final.extra, message_id = final.message_id,
+    stale = CASE WHEN state = 'sending' THEN TRUE ELSE FALSE END,
+    not_before = CASE WHEN state = 'sent' THEN %s ELSE not_before END,
+    state = CASE WHEN state = 'sent' THEN 'queued' ELSE state END
+FROM final
+WHERE gateway_delivery.turn = final.turn AND NOT gateway_delivery.turn = ''
+  AND state IN ('queued', 'sending', 'sent')
+RETURNING gateway_delivery.turn
+"""
+
+_DROP_PREVIEW = """
+DELETE FROM gateway_delivery
+WHERE turn = %s AND NOT turn = '' AND state = 'queued' AND attempts = 0
+"""
+
+_LAST_REPLY = """
+WITH wanted(session_id, after_seq, before_seq) AS ({rows})
+SELECT m.session_id, MAX(m.seq)
+FROM wanted w JOIN sessions_app_message m
+  ON m.session_id = w.session_id AND m.seq > w.after_seq AND m.seq < w.before_seq
+GROUP BY m.session_id
+"""
+
+DISPOSITIONS = {"done": "answered", "failed": "failed", "cancelled": "silent"}
+
+
+class StartTurns:
+    """Claims up to `limit` turns whose session is free and whose time has come."""
+
+    def __init__(self, owner: str, route: Route, history: History) -> None:
+        self._owner, self._route, self._history = owner, route, history
+
+    def __call__(self, limit: int) -> list[ClaimedTurn]:
+        now = clock.now()
+        chosen = self._choose(now, limit)
+        until = now + timedelta(seconds=LEASE_SECONDS)
+        won = run_rows(
+            _CLAIM,
+            [(turn, agent) for turn, (_, agent) in chosen.items()],
+            (self._owner, moment(until), moment(now)),
+        )
+        taken = [chosen[turn] for (turn,) in won]
+        histories = self._history.load([Wanted(row[2], row[7], row[3]) for row, _ in taken])
+        return [_claimed(row, agent, histories[row[2]]) for row, agent in taken]
+
+    def _choose(self, now: datetime, limit: int) -> dict[str, tuple[Row, int]]:
+        """The first `limit` turns that an agent can be found for, by id."""
+        rows = run(_CANDIDATES, (moment(now), limit))
+        chosen = self._routed(rows)
+        if len(chosen) < len(rows) == limit:  # those nobody answers must not hide the others
+            chosen = self._routed(run(_CANDIDATES, (moment(now), MANY)))
+        return dict(islice(chosen.items(), limit))
+
+    def _routed(self, rows: Sequence[Row]) -> dict[str, tuple[Row, int]]:
+        return {
+            row[0]: (row, agent)
+            for row in rows
+            if (agent := self._route(row[4], row[8] or "", row[5])) is not None
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What `finish_turns` wrote: None ids where there was nothing to say. `won` is False
+    where the turn had been taken away (cancelled, or claimed by another)."""
+
+    won: bool
+    message: int | None = None
+
+
+class FinishTurns:
+    """Appends replies, queues their parts, ends turns and disposes of what they answered."""
+
+    def __init__(self, owner: str, sessions: SessionManager) -> None:
+        self._owner, self._sessions = owner, sessions
+
+    def __call__(self, finished: Sequence[FinishedTurn]) -> list[Ended]:
+        now = clock.now()
+        won = {
+            row[0] for row in run_rows(_FINISH, [_columns(f, now) for f in finished], [self._owner])
+        }
+        ended = [item for item in finished if item.turn.id in won]
+        messages, ids = append_replies(self._sessions, ended, now)
+        self._settle([item for item in ended if item.state in DISPOSITIONS], messages, now)
+        _keep_words([item for item in finished if item.turn.id not in won])
+        return [Ended(item.turn.id in won, ids.get(item.turn.id)) for item in finished]
+
+    def _settle(
+        self, ended: list[FinishedTurn], messages: Mapping[str, NewMessage], now: datetime
+    ) -> None:
+        run_each(
+            _DISPOSE,
+            [
+                (
+                    "silent" if item.silent else DISPOSITIONS[item.state],
+                    item.turn.session,
+                    item.turn.upto_seq,
+                )
+                for item in ended
+            ],
+        )
+        self._sessions.answered_by({item.turn.session: item.agent for item in ended if item.agent})
+        self._sessions.touch(
+            {
+                item.turn.session: (
+                    item.turn.channel,
+                    (messages[item.turn.id].seq or 0) if item.turn.id in messages else 0,
+                )
+                for item in ended
+            },
+            now,
+        )
+        for item in ended:
+            if item.context:
+                _merge_context(item.turn.session, item.context)
+
+
+def append_replies(
+    sessions: SessionManager, ended: Sequence[FinishedTurn], now: datetime
+) -> tuple[dict[str, NewMessage], dict[str, int | None]]:
+    """Write what was said, with its files, and queue its parts. Messages and row ids by turn."""
+    messages = {item.turn.id: _reply(item) for item in ended if item.parts or item.text}
+    _make_room([item for item in ended if item.turn.id in messages], messages)
+    rows = sessions.append_message(list(messages.values()), now)
+    ids = dict(zip(messages, rows, strict=True))
+    queue_parts([(item, ids.get(item.turn.id)) for item in ended], now)
+    sessions.attach(
+        [
+            (message, file)
+            for item in ended
+            if (message := ids.get(item.turn.id)) is not None
+            for file in item.attachments
+        ],
+        now,
+    )
+    return messages, ids
+
+
+def _keep_words(lost: Sequence[FinishedTurn]) -> None:
+    """What a turn had said, for people to see, when an operator stopped it meanwhile."""
+    run_each(_DROP_PREVIEW, [(item.turn.id,) for item in lost])
+    run_each(
+        _KEEP,
+        [
+            (
+                item.partial or item.text,
+                dumps(item.events),
+                moment(item.first_token_at),
+                item.turn.id,
+                item.turn.attempt,
+            )
+            for item in lost
+        ],
+    )
+
+
+def queue_parts(replies: Sequence[tuple[FinishedTurn, int | None]], now: datetime) -> None:
+    """One delivery row per part, in order, to the chat the question came from.
+
+    A first part that is shown already, as far as it was written, gets its final text.
+    """
+    grown = _grow([(item, message) for item, message in replies if item.preview], now)
+    run_rows(
+        ADD_DELIVERIES,
+        [
+            delivery_row(item.turn, message, number, part, now)
+            for item, message in replies
+            for number, part in enumerate(item.parts)
+            if number or item.turn.id not in grown
+        ],
+    )
+
+
+def _grow(replies: Sequence[tuple[FinishedTurn, int | None]], now: datetime) -> set[str]:
+    """Previews get their final text; those that nobody has seen vanish with their turn."""
+    done = [(item, message) for item, message in replies if item.state == "done" and item.parts]
+    rows = [
+        (item.turn.id, message, item.parts[0].text, dumps(item.parts[0].extra))
+        for item, message in done
+    ]
+    grown = {row[0] for row in run_rows(_GROW, rows, (moment(now),))}
+    run_each(_DROP_PREVIEW, [(item.turn.id,) for item, _ in replies if item.turn.id not in grown])
+    return grown
+
+
+def delivery_row(
+    turn: ClaimedTurn, message: int | None, number: int, part: Part, now: datetime, grows: str = ""
+) -> tuple[Any, ...]:
+    """A row for `ADD_DELIVERIES`. `grows` is the turn whose answer grows in it."""
+    where = (turn.session, message, number, turn.channel, turn.chat_id)
+    return _row(where, turn.target, part, now, grows)
+
+
+def note_row(
+    channel: str,
+    chat_id: str,
+    target: Mapping[str, Any],
+    text: str,
+    now: datetime,
+    session: str | None = None,
+    message: int | None = None,
+) -> tuple[Any, ...]:
+    """A row for `ADD_DELIVERIES` with a word of the gateway's own."""
+    return _row((session, message, 0, channel, chat_id), target, Part(text), now)
+
+
+def _row(
+    where: tuple[Any, ...],
+    target: Mapping[str, Any],
+    part: Part,
+    now: datetime,
+    grows: str = "",
+) -> tuple[Any, ...]:
+    at = moment(now)
+    is_group = bool(target.get("is_group"))
+    sending = (part.text, False, False, "queued", at, 0, "", "", "", "", "[]", at)
+    return (new_key(), *where, is_group, dumps(target), *sending, dumps(part.extra), grows)
+
+
+def _reply(item: FinishedTurn) -> NewMessage:
+    """The reply stands right behind what it answers, whatever came in meanwhile."""
+    failed = item.state == "failed"
+    return NewMessage(
+        session=item.turn.session,
+        channel=item.turn.channel,
+        role="system" if failed else "assistant",
+        origin="system" if failed else "agent",
+        text=item.notice if failed else item.text,
+        seq=item.turn.upto_seq + 1,
+    )
+
+
+def _make_room(ended: Sequence[FinishedTurn], messages: Mapping[str, NewMessage]) -> None:
+    """A turn that is answered once more (after a notice) gets the next place behind it."""
+    again = [item.turn for item in ended if item.turn.attempt > 1]
+    taken: dict[str, int] = dict(
+        run_rows(
+            _LAST_REPLY,
+            [(turn.session, turn.upto_seq, turn.upto_seq + SEQ_STEP) for turn in again],
+        )
+    )
+    for turn in again:
+        if (last := taken.get(turn.session)) is not None:
+            messages[turn.id].seq = last + 1
+    run_each(
+        "UPDATE sessions_app_session SET revision = revision + 1 WHERE id = %s",
+        [(session,) for session in taken],
+    )
+
+
+def _columns(item: FinishedTurn, now: datetime) -> tuple[Any, ...]:
+    return (
+        item.turn.id,
+        item.turn.attempt,
+        item.state,
+        item.partial,
+        dumps(item.events),
+        dumps(item.usage),
+        item.error_code,
+        item.error_detail,
+        moment(item.first_token_at),
+        moment(now) if item.state != "queued" else None,
+        moment(item.not_before),
+    )
+
+
+def _claimed(row: Row, agent: int, history: Sequence[bytes]) -> ClaimedTurn:
+    target = loads_object(row[9])
+    return ClaimedTurn(
+        id=row[0],
+        attempt=row[1],
+        session=row[2],
+        upto_seq=row[3],
+        channel=row[4],
+        chat_id=target.get("chat_id") or row[5],
+        user_id=row[8] or "",
+        agent=agent,
+        origin=row[10] or "user",
+        target=target,
+        context=loads_object(row[6]),
+        history=history,
+        name=row[11] or "",
+    )
+
+
+def _merge_context(session: str, context: Mapping[str, Any]) -> None:
+    for (current,) in run("SELECT context FROM sessions_app_session WHERE id = %s", (session,)):
+        merged = loads_object(current) | dict(context)
+        run("UPDATE sessions_app_session SET context = %s WHERE id = %s", (dumps(merged), session))

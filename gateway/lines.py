@@ -1,0 +1,167 @@
+"""Lines: each enabled channel as it stands now, opened, watched and opened again when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from adapters.base import Adapter, ChannelDown, Listener, SendError
+from gateway.channels import Rules
+from gateway.guard import Guard
+from gateway.ledger import Unavailable
+from sessions_app import clock
+
+logger = logging.getLogger(__name__)
+
+DOWN_SECONDS = 300.0
+"""A channel that the platform closed is tried again this seldom."""
+
+MAX_PAUSE_SECONDS = 60.0
+
+
+@dataclass(eq=False)
+class Line:
+    """One channel: its adapter, the core's rules for it, and what is known of its health.
+
+    `state` is starting, up, failing (the inbound side has trouble) or down
+    (nothing is sent either). Sends never count as signs of inbound life.
+    `opened`: the platform has told us once who we are there.
+    """
+
+    name: str
+    adapter: Adapter
+    rules: Rules
+    state: str = "starting"
+    detail: str = ""
+    alive_at: datetime | None = None
+    last_inbound_at: datetime | None = None
+    denied: int = 0
+    kept_out: dict[str, int] = field(default_factory=dict)
+    opened: bool = False
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+    guard: Guard = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.guard = Guard(float(self.rules.flood) or None)
+
+    def alive(self) -> None:
+        """The inbound side works."""
+        self.alive_at = clock.now()
+        if self.state == "failing":
+            logger.info("channel %s: works again", self.name)
+            self.state, self.detail = "up", ""
+
+    def heard(self, messages: int) -> None:
+        """Something authentic came in."""
+        self.alive()
+        if messages:
+            self.last_inbound_at = clock.now()
+
+    def fail(self, detail: str) -> None:
+        """The inbound side has trouble; said once until it changes."""
+        if (self.state, self.detail) != ("failing", detail):
+            logger.warning("channel %s: %s", self.name, detail)
+        self.state, self.detail = "failing", detail
+
+    def deny(self, count: int) -> None:
+        """Somebody without access wrote: counted, not kept."""
+        if not self.denied:
+            logger.info(
+                "channel %s: a sender without access was not let in (further ones are counted)",
+                self.name,
+            )
+        self.denied += count
+
+    def keep_out(self, why: str) -> None:
+        """Somebody floods us ("flood"), or answers like a machine ("loop"): counted, not kept."""
+        if why not in self.kept_out:
+            logger.warning("channel %s: a sender is kept out for a while (%s)", self.name, why)
+        self.kept_out[why] = self.kept_out.get(why, 0) + 1
+
+    def report(self) -> dict[str, Any]:
+        """For /readyz and the operator: no secrets, no people."""
+        return {
+            "state": self.state,
+            "detail": self.detail,
+            "alive_at": self.alive_at.isoformat() if self.alive_at else None,
+            "last_inbound_at": self.last_inbound_at.isoformat() if self.last_inbound_at else None,
+            "denied": self.denied,
+            **self.kept_out,
+        }
+
+
+class Keeper:
+    """Opens a line, runs its listener, and begins again when that ends.
+
+    The library inside an adapter does its own reconnecting; this only starts
+    it again when it has given up, at a growing pace.
+    """
+
+    def __init__(
+        self,
+        webhook_url: Callable[[str], str | None],
+        on_up: Callable[[Line], None],
+        on_down: Callable[[Line], None],
+        listen: Callable[[Line, Listener], Awaitable[None]],
+    ) -> None:
+        self._webhook_url, self._listen = webhook_url, listen
+        self._on_up, self._on_down = on_up, on_down
+
+    async def keep(self, line: Line) -> None:
+        """Runs until cancelled."""
+        pause = 1.0
+        while True:
+            started, closed = clock.now(), False
+            try:
+                await self._serve(line)
+            except ChannelDown as error:
+                self.down(line, error.detail)
+                closed = True
+            except (SendError, Unavailable) as error:
+                line.fail(str(error))
+            except Exception as error:  # worker edge: one channel's fault leaves the others alone
+                logger.exception("channel %s failed on our side", line.name)
+                line.fail(type(error).__name__)
+            if (clock.now() - started).total_seconds() > MAX_PAUSE_SECONDS:
+                pause = 1.0
+            await asyncio.sleep(DOWN_SECONDS if closed else pause)
+            pause = min(pause * 2, MAX_PAUSE_SECONDS)
+
+    def down(self, line: Line, detail: str) -> None:
+        """The platform closed this channel: it stops and says so, the rest goes on."""
+        logger.error("channel %s is down: %s", line.name, detail)
+        line.state, line.detail = "down", detail
+        line.closed.set()
+        self._on_down(line)
+
+    async def _serve(self, line: Line) -> None:
+        line.closed.clear()
+        await line.adapter.open(self._webhook_url(line.name))
+        line.state, line.detail, line.alive_at = "up", "", clock.now()
+        line.opened = True
+        self._on_up(line)
+        logger.info("channel %s is up", line.name)
+        adapter = line.adapter
+        closing = asyncio.create_task(line.closed.wait(), name=f"{line.name} closing")
+        tasks = {closing}
+        if isinstance(adapter, Listener) and adapter.listens:
+            listening = asyncio.ensure_future(self._listen(line, adapter))
+            tasks.add(listening)  # type: ignore[arg-type]  # a future of None beside one of bool
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done - {closing}:
+            task.result()
+            raise ListenerEnded(f"the listener of {line.name} ended")
+        raise ChannelDown(line.detail)
+
+
+class ListenerEnded(SendError):
+    """A listener returned, which it should not."""

@@ -1,0 +1,372 @@
+"""The runtime: everything that lives in the gateway's process, put together and taken apart."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TextIO
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from adapters.base import Adapter, Arriving, Capabilities, Listener
+from gateway import channels
+from gateway.agents.base import Limits
+from gateway.agents.client import AgentClient
+from gateway.archiving import Filing
+from gateway.compose import Composer
+from gateway.delivery import Sender, SenderSettings
+from gateway.http import make_transport
+from gateway.ingest import Ingress, Inlet
+from gateway.ledger import Ledger, Unavailable, deliveries, turns
+from gateway.ledger.batcher import Claimer
+from gateway.ledger.deliveries import FinishDeliveries, StartDeliveries
+from gateway.ledger.files import finish_fetches, release_files
+from gateway.ledger.ingest import Ingest
+from gateway.ledger.previews import open_previews
+from gateway.ledger.records import ClaimedTurn
+from gateway.ledger.recovery import (
+    GATEWAY,
+    beat,
+    close_quarantined,
+    hand_back,
+    release_expired,
+    renew_leases,
+    resume_sessions,
+    take_over,
+)
+from gateway.ledger.turns import LEASE_SECONDS, FinishTurns, StartTurns
+from gateway.lines import Keeper, Line
+from gateway.media.desk import MediaDesk
+from gateway.preview import Previews
+from gateway.ratelimit import RateLimiter
+from gateway.router import Router
+from gateway.stream import Stream
+from gateway.turns import RunnerSettings, TurnRunner
+from gateway.typing import TypingSigns
+from sessions_app import clock
+from sessions_app.history import History
+from sessions_app.sql import dumps, run, run_rows
+
+logger = logging.getLogger(__name__)
+
+NOTICE_SECONDS = 0.25
+"""How often we look whether another process has written."""
+
+ROUND_SECONDS = 1.0
+"""A round is run at least this often: retries and released work come due by themselves."""
+
+BEAT_SECONDS = 10.0
+"""How often leases are renewed and signs of life written."""
+
+
+class AlreadyRunning(Exception):
+    """Another gateway works on this data folder."""
+
+
+_current: Runtime | None = None
+
+
+def current() -> Runtime:
+    """The runtime of this process. Raises `RuntimeError` where none runs."""
+    if _current is None:
+        raise RuntimeError("the gateway does not run in this process")
+    return _current
+
+
+def lock(data_dir: Path) -> TextIO:
+    """Make sure that no other gateway works on this folder, for as long as the file is open."""
+    file = (data_dir / "gateway.lock").open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise AlreadyRunning(f"another gateway is running on {data_dir}") from None
+    return file
+
+
+class Runtime:
+    """One gateway process: `recover`, then `start`, at the end `stop`; each once."""
+
+    def __init__(self) -> None:
+        self.owner = f"{settings.OPENCLAW_INSTANCE}/{os.getpid()}-{secrets.token_hex(4)}"
+        self.stream = Stream()
+        self.router = Router()
+        self.lines: dict[str, Line] = {}
+        self.transport = make_transport()
+        self.agents = AgentClient(self.transport, _limits())
+        self.media = MediaDesk()
+        self._history = History(settings.OPENCLAW_HISTORY_MESSAGES, self.media.for_agents.to)
+        self._limiter = RateLimiter()
+        self.left_out = channels.left_out()
+        sessions = channels.session_manager()
+        self.ledger = Ledger(
+            {
+                "finish_deliveries": FinishDeliveries(self.owner),
+                "finish_turns": FinishTurns(self.owner, sessions),
+                "open_previews": open_previews,
+                "finish_fetches": finish_fetches,
+                "ingest": Ingest(
+                    sessions,
+                    lambda channel: self.lines[channel].rules,
+                    commands=settings.OPENCLAW_COMMANDS,
+                ),
+            },
+            on_rollback=self._history.clear,
+        )
+        composer = Composer(self._facts, settings.OPENCLAW_REPEAT_MARK, self.media.link)
+        previews = Previews(self.ledger, self._limiter, self._adapter_if_shown, composer.text)
+        self.runner = TurnRunner(
+            self.ledger,
+            self.agents,
+            self.router,
+            self.stream,
+            composer,
+            self.media.bring_in,
+            TypingSigns(self._adapter_if_up),
+            previews,
+            RunnerSettings(
+                max_turns=settings.OPENCLAW_AGENT_MAX_TURNS,
+                attempts=settings.OPENCLAW_AGENT_ATTEMPTS,
+                retry_seconds=settings.OPENCLAW_AGENT_RETRY_SECONDS,
+                failure_notice=settings.OPENCLAW_FAILURE_NOTICE,
+            ),
+            on_answered=self._answered,
+        )
+        self.sender = Sender(
+            self.ledger,
+            self._limiter,
+            lambda name: self.lines[name].adapter,
+            self._on_channel_down,
+            previews.sent,
+            self.media.file,
+            SenderSettings(settings.OPENCLAW_UNSURE, settings.OPENCLAW_REPEAT_MARK),
+        )
+        self.ingress = Ingress(
+            self.ledger,
+            self.stream,
+            answer_first=settings.OPENCLAW_DURABILITY == "batched",
+            on_cancelled=self.runner.cancel,
+        )
+        self._filing = Filing(settings.OPENCLAW_JSON, settings.OPENCLAW_DATA_DIR)
+        self._sessions = sessions
+        self._keeper = Keeper(self._webhook_url, self._on_up, self._on_line_down, self._listen)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._data_version: int | None = None
+        self._next_round = 0.0
+
+    def recover(self) -> None:
+        """Put right what a crash left behind. Before `start`, and before anyone listens.
+
+        Raises `django.db.Error` where the database cannot be written.
+        """
+        with transaction.atomic():
+            take_over(self.owner)
+            release_expired()
+            release_files()
+            close_quarantined(self._sessions, settings.OPENCLAW_FAILURE_NOTICE)
+            resume_sessions(self._sessions, settings.OPENCLAW_RESTORE)
+            beat(GATEWAY)
+        self.router.load()
+
+    async def start(self) -> None:
+        """Open everything: the ledger, the claims, then the channels."""
+        global _current
+        self.ledger.start()
+        for name in settings.OPENCLAW_CHANNELS:
+            if name not in self.left_out:
+                adapter = channels.build(name, self.transport)
+                self.lines[name] = Line(name, adapter, channels.rules(name))
+        _current = self
+        self.ledger.claim_for(
+            Claimer(
+                "start_turns",
+                StartTurns(self.owner, self.router.route, self._history),
+                self.runner.wanted,
+                self.runner.take,
+                after=turns.MADE_BY,
+            ),
+            Claimer(
+                "start_deliveries",
+                StartDeliveries(self.owner, self._limiter, settings.OPENCLAW_DELIVERY_MAX_AGE),
+                self.sender.wanted,
+                self.sender.take,
+                after=deliveries.MADE_BY,
+            ),
+        )
+        self._fetching = self.media.fetching(self.ledger, self._adapter_if_open)
+        for line in self.lines.values():
+            self._spawn(self._keeper.keep(line), f"channel {line.name}")
+        self._spawn(self._every(NOTICE_SECONDS, self._notice), "notice")
+        self._spawn(self._every(BEAT_SECONDS, self._beat), "beat")
+        self._spawn(self._filing.run(), "files")
+        if settings.OPENCLAW_DURABILITY == "batched":
+            self._spawn(self._every(settings.OPENCLAW_FLUSH_SECONDS, self._flush), "flush")
+
+    async def stop(self) -> None:
+        """Stop listening, let running turns end for a while, leave the rest for recovery."""
+        global _current
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.ingress.flush()
+        await self.runner.drain(settings.OPENCLAW_DRAIN_SECONDS)
+        await self.sender.drain(2.0)
+        await self._fetching.stop()
+        with contextlib.suppress(Unavailable):
+            await self.ledger.call(self._say_goodbye)
+        await self._filing.stop()
+        await self.ledger.stop()
+        for line in self.lines.values():
+            await line.adapter.close()
+        await self.agents.aclose()
+        await self.transport.aclose()
+        _current = None
+
+    async def accept(
+        self, channel: str, arrivals: Sequence[Arriving], cursor: str | None = None
+    ) -> None:
+        """Keep what came in. Returns after the commit; raises `Unavailable`."""
+        await self.ingress.accept(self.lines[channel], arrivals, cursor)
+
+    async def cancel_turn(self, turn_id: str) -> bool:
+        """End a running turn. False where it does not run here."""
+        return self.runner.cancel(turn_id)
+
+    def _spawn(self, work: Any, name: str) -> None:
+        self._tasks.append(asyncio.create_task(work, name=name))
+
+    def _answered(self, turn: ClaimedTurn) -> None:
+        if line := self.lines.get(turn.channel):
+            line.guard.replied(turn.user_id)
+
+    def _adapter_if_up(self, channel: str) -> Adapter | None:
+        line = self.lines.get(channel)
+        return line.adapter if line and line.state != "down" else None
+
+    def _adapter_if_open(self, channel: str) -> Adapter | None:
+        line = self.lines.get(channel)
+        return line.adapter if line and line.opened else None
+
+    def _adapter_if_shown(self, channel: str) -> Adapter | None:
+        """The adapter, where answers may be shown while they are written."""
+        line = self.lines.get(channel)
+        shown = line and line.state != "down" and line.rules.preview == "on"
+        return line.adapter if line and shown else None
+
+    def _facts(self, channel: str) -> Capabilities | None:
+        line = self.lines.get(channel)
+        return line.adapter.capabilities if line else None
+
+    def _webhook_url(self, channel: str) -> str | None:
+        if not settings.OPENCLAW_PUBLIC_URL:
+            return None
+        return f"{settings.OPENCLAW_PUBLIC_URL}/webhooks/{channel}"
+
+    def _on_up(self, line: Line) -> None:
+        unlimited = line.rules.rate == "unlimited"
+        self._limiter.add_channel(line.name, line.adapter.capabilities, unlimited)
+        self.ledger.poke()
+
+    def _on_line_down(self, line: Line) -> None:
+        self._limiter.remove_channel(line.name)
+
+    def _on_channel_down(self, channel: str, detail: str) -> None:
+        self._keeper.down(self.lines[channel], detail)
+
+    async def _listen(self, line: Line, listener: Listener) -> None:
+        await listener.listen(Inlet(line, self.ingress, self.ledger))
+
+    async def _notice(self) -> None:
+        """Other processes write rows; here we see that they did, and look."""
+        changed = await self.ledger.call(self._changed, atomic=False)
+        if changed and (running := self.runner.running()):
+            for turn_id in await self.ledger.call(lambda: _taken_away(running)):
+                self.runner.cancel(turn_id)
+        now = time.monotonic()
+        if changed or now >= self._next_round:
+            self._next_round = now + ROUND_SECONDS
+            self.ledger.poke()
+            self.sender.schedule()
+
+    def _changed(self) -> bool:
+        """Whether another connection has committed since the last look; then rules are read."""
+        if connection.vendor == "sqlite":
+            version = int(run("PRAGMA data_version")[0][0])
+            changed, self._data_version = version != self._data_version, version
+        else:
+            changed = True
+        if changed:
+            self.router.load()
+        return changed
+
+    async def _beat(self) -> None:
+        await self.ledger.call(self._write_beat)
+
+    def _say_goodbye(self) -> None:
+        hand_back(self.owner)
+        beat(GATEWAY)
+
+    def _write_beat(self) -> None:
+        until = clock.now() + timedelta(seconds=LEASE_SECONDS)
+        renew_leases(self.owner, until, self.runner.running(), self.sender.sending())
+        release_expired()
+        close_quarantined(self._sessions, settings.OPENCLAW_FAILURE_NOTICE)
+        beat(GATEWAY)
+        for line in self.lines.values():
+            beat(f"channel:{line.name}", dumps(line.report()))
+
+    async def _flush(self) -> None:
+        """With durability `batched`: everything is on the disk this often."""
+        await self.ledger.call(_sync_to_disk, atomic=False)
+
+    async def _every(self, seconds: float, act: Callable[[], Awaitable[None]]) -> None:
+        """Do it again and again; a failure is logged and leaves the next time alone."""
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await act()
+            except Unavailable as error:
+                logger.warning("%s: the database cannot be written: %s", act.__name__, error)
+            except Exception:  # worker edge: without these loops leases run out and work sleeps
+                logger.exception("%s failed", act.__name__)
+
+
+def _taken_away(running: Sequence[str]) -> list[str]:
+    """Those of the turns running here that, by the database, run no more."""
+    held = {
+        row[0]
+        for row in run_rows(
+            "SELECT id FROM gateway_turn WHERE id IN ({rows}) AND state = 'running'",
+            [(turn_id,) for turn_id in running],
+        )
+    }
+    return [turn_id for turn_id in running if turn_id not in held]
+
+
+def _sync_to_disk() -> None:
+    """One commit with fsync takes everything before it to the disk too."""
+    if connection.vendor == "sqlite":
+        run("PRAGMA synchronous = FULL")
+        try:
+            beat(GATEWAY)
+        finally:
+            run("PRAGMA synchronous = NORMAL")
+
+
+def _limits() -> Limits:
+    return Limits(
+        connect_seconds=settings.OPENCLAW_AGENT_CONNECT_SECONDS,
+        first_token_seconds=settings.OPENCLAW_AGENT_FIRST_TOKEN_SECONDS,
+        between_tokens_seconds=settings.OPENCLAW_AGENT_BETWEEN_TOKENS_SECONDS,
+        total_seconds=settings.OPENCLAW_AGENT_TOTAL_SECONDS,
+        max_bytes=settings.OPENCLAW_AGENT_MAX_BYTES,
+    )

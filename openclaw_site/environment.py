@@ -1,0 +1,54 @@
+"""Reads settings so that a bad one is said by a check, not by a traceback."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import environ
+
+
+class Environment(environ.FileAwareEnv):  # type: ignore[misc]  # django-environ has no types
+    """Uses the default for a value that cannot be read, and remembers which and why.
+
+    `unreadable` holds (setting, reason); reasons name no value, which may be a secret.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unreadable: list[tuple[str, str]] = []
+
+    def get_value(
+        self,
+        var: str,
+        cast: Any = None,
+        default: Any = environ.Env.NOTSET,
+        parse_default: bool = False,
+    ) -> Any:
+        """The value of `var`, or its default ("" where there is none)."""
+        try:
+            return super().get_value(var, cast, default, parse_default)
+        except OSError as error:
+            reason = f"the file that {var}_FILE names cannot be read ({error.strerror})"
+        except UnicodeDecodeError:
+            reason = f"the file that {var}_FILE names holds no text"
+        except ValueError:
+            reason = f"it takes {'a number' if cast in (int, float) else 'another kind of value'}"
+        self.unreadable.append((var, reason))
+        return "" if default is environ.Env.NOTSET else default
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make sure that `folder` is there and can be written.
+
+    Ends the process with one line where it cannot: databases are opened before any check runs.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise SystemExit(
+            f"The folder {folder} cannot be written: {error.strerror}. "
+            "Choose another with OPENCLAW_DATA_DIR, or give it to the user who runs this."
+        ) from None

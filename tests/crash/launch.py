@@ -1,0 +1,57 @@
+"""`manage.py gateway` with a trap: the process kills itself at a named point of its way.
+
+`python -m tests.crash.launch` reads CRASH_TRAP, the path of a file that holds
+`{"point": "ingest:after_commit", "arrival": 3}` once the trap is set: at the
+third arrival there, counted from when the file appeared, it is SIGKILL.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from django.core.management import execute_from_command_line
+
+from gateway import points
+
+
+class Trap:
+    """The hook. Called from the event loop and from the ledger's thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._point = ""
+        self._left = 0
+
+    def __call__(self, name: str) -> None:
+        with self._lock:
+            if not self._point and not self._set():
+                return
+            if name == self._point:
+                self._left -= 1
+                if self._left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+    def _set(self) -> bool:
+        try:
+            wanted = json.loads(self._path.read_text())
+        except FileNotFoundError:
+            return False
+        self._point, self._left = wanted["point"], wanted["arrival"]
+        return True
+
+
+def main() -> None:
+    """Blocks until the gateway ends, one way or the other."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "openclaw_site.settings")
+    points.hook = Trap(Path(os.environ["CRASH_TRAP"]))
+    execute_from_command_line([sys.argv[0], "gateway"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""`full` and `normal` lose nothing in a crash; `batched` loses no more than it says."""
+
+from __future__ import annotations
+
+import random
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.crash.trapped import KILLS, TrappedGateway, crash_at, under_load
+from tests.e2e.world import MODES, World, wait_until, world
+from tests.fakes.telegram import FakeTelegram
+
+pytestmark = pytest.mark.heavy
+
+AT_RISK_SECONDS = 1.0
+"""What was acknowledged this long before the crash is safe from it."""
+
+ROUNDS = max(4, KILLS // 20)
+
+
+class AckingTelegram(FakeTelegram):
+    """A fake that notes when each update was acknowledged: by a 2xx, or by a moved offset."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.acked: dict[int, float] = {}
+
+    def confirm(self, update_id: int) -> None:
+        """A webhook call was answered with 2xx."""
+        self.acked[update_id] = time.monotonic()
+        super().confirm(update_id)
+
+    async def _do_getupdates(self, params: dict[str, Any]) -> Any:
+        for update_id in [found for found in self.pending if found < int(params.get("offset", 0))]:
+            self.acked[update_id] = time.monotonic()
+        return await super()._do_getupdates(params)
+
+
+def only_these_are_open(made: World, at_risk: set[str]) -> bool:
+    return made.tally.all_answered() or made.tally.open <= at_risk
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("mode", MODES)
+def test_batched_loses_only_what_was_acknowledged_in_the_last_moment(
+    tmp_path: Path, mode: str
+) -> None:
+    moment = random.Random(30)
+    with world(tmp_path, mode, telegram_kind=AckingTelegram, OPENCLAW_DURABILITY="batched") as made:
+        telegram = made.telegram
+        assert isinstance(telegram, AckingTelegram)
+        at_risk: set[str] = set()
+        for _ in range(ROUNDS):
+            with under_load(made, range(30_001, 30_031), per_second=150):
+                time.sleep(moment.uniform(0.3, 1.5))
+                killed_at = time.monotonic()
+                made.gateway.kill9()
+            at_risk |= {
+                name
+                for name, update_id in made.update_ids.items()
+                if telegram.acked.get(update_id, 0.0) > killed_at - AT_RISK_SECONDS
+            }
+            made.gateway.spawn()
+            wait_until(partial(only_these_are_open, made, at_risk), 60)
+        made.quiet()
+
+        lost = set(made.tally.open)
+        print(f"\nbatched, {mode}: {len(lost)} lost of {len(made.tally.said)} in {ROUNDS} kills")
+        assert lost <= at_risk
+        assert made.tally.problems(reported=lost) == {}
+        assert made.gateway.stop() == 0
+        assert made.probe.faults() == []
+
+
+def test_batched_writes_everything_before_it_stops(tmp_path: Path) -> None:
+    with world(tmp_path, OPENCLAW_DURABILITY="batched") as made:
+        wait_until(lambda: made.telegram.webhook.url)
+        for person in range(30_101, 30_121):
+            made.say(person)
+        wait_until(lambda: not made.telegram.pending)
+
+        assert made.gateway.stop() == 0
+        made.gateway.restart()
+        made.settle()
+
+        made.quiet()
+        assert made.tally.problems() == {}
+
+
+def test_full_keeps_everything(tmp_path: Path) -> None:
+    with world(tmp_path, kind=TrappedGateway, OPENCLAW_DURABILITY="full") as made:
+        for point in ("ingest:after_commit", "webhook:before_answer"):
+            crash_at(made, point, 3, range(30_201, 30_206))
+            made.settle()
+        made.quiet()
+
+        assert made.tally.problems() == {}
+        assert made.gateway.stop() == 0
+        assert made.probe.faults() == []

@@ -1,0 +1,90 @@
+"""Every channel, end to end: through a restart, and through what platforms answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.channels import WITH_A_PLATFORM
+from tests.e2e.channels.base import BUSY_SECONDS, Trouble
+from tests.e2e.town import Town, town
+from tests.e2e.world import wait_until
+
+
+@pytest.mark.parametrize("name", WITH_A_PLATFORM)
+def test_everyone_is_answered_once_also_after_a_kill(name: str, tmp_path: Path) -> None:
+    with town(tmp_path, [name]) as made:
+        for person in (1, 2, 3):
+            made.say(person)
+            made.say(person)
+        made.settle()
+        assert made.problems() == {}
+        made.gateway.kill9()
+        while_down = [made.say(person) for person in (1, 2)]
+        made.gateway.spawn()
+        made.settle()
+        assert made.problems() == {}
+        assert set(while_down) <= set(made.said())
+
+
+@pytest.fixture(params=WITH_A_PLATFORM, scope="module")
+def place(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Town]:
+    """One channel; each test has people of its own."""
+    with town(tmp_path_factory.mktemp("town"), [request.param]) as made:
+        yield made
+
+
+NEVER_ASKS_TO_WAIT = ("imessage",)
+
+
+@pytest.mark.parametrize(
+    "place", [name for name in WITH_A_PLATFORM if name not in NEVER_ASKS_TO_WAIT], indirect=True
+)
+def test_a_wait_that_is_asked_for_is_kept_in_order_and_nobody_else_waits(place: Town) -> None:
+    (channel,) = place.channels.values()
+    channel.fail(11, "busy")
+    first, second = place.say(11), place.say(11)
+    others = [place.say(person) for person in (12, 13, 14)]
+    place.settle()
+    said = place.said()
+    assert place.problems() == {}
+    asked = min(said[name].replies[0].at for name in (first, second))
+    assert all(said[name].replies[0].at < asked for name in others)
+    last = max(said[name].replies[0].at for name in others)
+    assert asked - last > BUSY_SECONDS / 2
+    assert said[first].replies[0].at <= said[second].replies[0].at
+
+
+@pytest.mark.parametrize("what", ["broken", "dropped"])
+def test_an_answer_that_fails_on_its_way_arrives_once(place: Town, what: Trouble) -> None:
+    person = 21 if what == "broken" else 22
+    (channel,) = place.channels.values()
+    channel.fail(person, what)
+    name = place.say(person)
+    place.settle(90)
+    assert len(place.said()[name].replies) == 1
+    assert place.problems() == {}
+
+
+def test_what_is_refused_is_a_dead_letter_at_once_that_shows_no_secret(place: Town) -> None:
+    (channel,) = place.channels.values()
+    channel.fail(31, "refused")
+    channel.say(31, "nobody will read the answer to this")
+
+    def dead() -> list[dict[str, object]]:
+        fields = ("attempts", "error_code", "error_detail", "trace")
+        return place.probe.rows("gateway.Delivery", *fields, state="failed")
+
+    (letter,) = wait_until(dead)
+    assert letter["attempts"] == 1
+    assert letter["error_code"] == "refused"
+    assert letter["error_detail"]
+    assert letter["trace"]
+    for secret in place.gateway.env.values():
+        assert len(secret) < 16 or "/" in secret or secret not in str(letter)
+    after = place.say(32)
+    wait_until(lambda: place.said()[after].replies)

@@ -1,0 +1,273 @@
+"""The gateway writes the files by itself: however a session ends, and whatever kills it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from pytest_django.fixtures import Settings
+
+from gateway import archiving
+from gateway.archiving import Filing, archive_folder, mirror_folder
+from gateway.cleanup import clean_sessions, forget_sessions
+from gateway.ledger import operate
+from gateway.ledger.recovery import GATEWAY, beat, resume_sessions
+from gateway.models import Delivery
+from sessions_app.models import Session
+from tests.conftest import Clock
+from tests.core.kit import IDLE, Verbs, inbound, sent, until
+from tests.e2e.world import World, wait_until, world
+from tests.files.kit import (
+    converse,
+    end_all,
+    restore,
+    snapshot,
+    wipe,
+    write_archive,
+    write_mirror,
+)
+
+
+def by_cleanup(verbs: Verbs, clock: Clock) -> None:
+    clock.advance(IDLE)
+    beat(GATEWAY)
+    assert clean_sessions() == 1
+
+
+def by_the_next_message(verbs: Verbs, clock: Clock) -> None:
+    clock.advance(IDLE)
+    verbs.take_in(inbound("2", "long after"))
+
+
+def by_an_operator(verbs: Verbs, clock: Clock) -> None:
+    assert operate.terminate_sessions("ada", [Session.objects.get().pk]) == 1
+
+
+def by_a_restart(verbs: Verbs, clock: Clock) -> None:
+    resume_sessions(verbs.sessions, "never")
+
+
+@pytest.mark.parametrize("end", [by_cleanup, by_the_next_message, by_an_operator, by_a_restart])
+def test_however_a_session_ends_it_is_archived(
+    verbs: Verbs, clock: Clock, data_dir: Path, end: Any
+) -> None:
+    converse(verbs, "1", "hello")
+    assert write_archive(data_dir) == []
+    end(verbs, clock)
+    (file,) = write_archive(data_dir)
+    whole = orjson.loads(file.read_bytes())
+    assert whole["session"]["state"] == "terminated"
+    assert [message["text"] for message in whole["messages"]] == ["hello", "re hello"]
+    assert file.name == f"{whole['session']['id']}.json"
+    assert file.parent == archive_folder(data_dir) / whole["session"]["created_at"][:7].replace(
+        "-", "/"
+    )
+
+
+def test_a_session_is_archived_when_its_last_words_have_arrived(
+    verbs: Verbs, clock: Clock, data_dir: Path
+) -> None:
+    verbs.take_in(inbound("1"))
+    verbs.answer(verbs.claim_one())
+    operate.terminate_sessions("ada", [Session.objects.get().pk])
+    assert write_archive(data_dir) == []
+    verbs.finish_deliveries([sent(claim) for claim in verbs.send()])
+    (file,) = write_archive(data_dir)
+    assert [d["state"] for d in orjson.loads(file.read_bytes())["deliveries"]] == ["sent"]
+
+
+def test_who_is_brought_back_is_archived_again(verbs: Verbs, clock: Clock, data_dir: Path) -> None:
+    converse(verbs, "1", "hello")
+    end_all(clock)
+    (file,) = write_archive(data_dir)
+    operate.restore_sessions("ada", [Session.objects.get().pk])
+    clock.advance(5)
+    converse(verbs, "2", "again")
+    end_all(clock)
+    assert write_archive(data_dir) == [file]
+    assert len(orjson.loads(file.read_bytes())["messages"]) == 4
+
+
+def test_nothing_is_read_twice(verbs: Verbs, clock: Clock, data_dir: Path) -> None:
+    converse(verbs, "1", "hello")
+    end_all(clock)
+    (file,) = write_archive(data_dir)
+    file.write_bytes(b"changed by hand")
+    write_archive(data_dir)
+    assert file.read_bytes() == b"changed by hand"
+
+
+@pytest.mark.parametrize("mode", ["archive", "mirror"])
+def test_retention_takes_rows_and_files_but_only_what_was_written(
+    verbs: Verbs, clock: Clock, data_dir: Path, settings: Settings, mode: str
+) -> None:
+    settings.OPENCLAW_JSON, settings.OPENCLAW_RETENTION_DAYS = mode, 30
+    write = {"archive": write_archive, "mirror": write_mirror}[mode]
+    converse(verbs, "1", "old", "u1")
+    end_all(clock)
+    clock.advance(31 * 86400)
+    converse(verbs, "2", "new", "u2")
+    end_all(clock)
+
+    assert forget_sessions() == 0
+    assert len(write(data_dir)) == 2
+    assert forget_sessions() == 1
+
+    (file,) = write(data_dir)
+    assert b"new" in file.read_bytes()
+    assert [row["text"] for row in snapshot()["messages"]] == ["new", "re new"]
+
+
+async def test_a_full_disk_stops_nothing_and_is_said(
+    verbs: Verbs,
+    clock: Clock,
+    data_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(archiving, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(archiving, "RETRY_SECONDS", 0.05)
+    await asyncio.to_thread(_one_ended, verbs, clock)
+    works, full = os.fsync, True
+
+    def fsync(handle: int) -> None:
+        if full:
+            raise OSError(28, "No space left on device")
+        works(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    filing = Filing("archive", data_dir)
+    with caplog.at_level(logging.ERROR):
+        task = asyncio.create_task(filing.run())
+        await until(lambda: "No space left on device" in caplog.text)
+    assert list(archive_folder(data_dir).rglob("*.json")) == []
+    full = False
+    await until(lambda: list(archive_folder(data_dir).rglob("*.json")))
+    task.cancel()
+    await filing.stop()
+
+
+@pytest.mark.parametrize("write", [write_archive, write_mirror])
+def test_one_file_that_cannot_be_written_holds_up_no_other(
+    verbs: Verbs, clock: Clock, data_dir: Path, write: Any
+) -> None:
+    for number in range(3):
+        converse(verbs, f"m{number}", f"text {number}", f"u{number}")
+    end_all(clock)
+    files = write(data_dir)
+    Session.objects.update(archived_at=None)
+    for file in files:
+        file.unlink()
+    files[0].mkdir()
+
+    with pytest.raises(IsADirectoryError):
+        write(data_dir)
+
+    assert [file.is_file() for file in files] == [False, True, True]
+    assert Session.objects.filter(archived_at=None).count() == 1
+    files[0].rmdir()
+    write(data_dir)
+    assert [file.is_file() for file in files] == [True, True, True]
+
+
+def _one_ended(verbs: Verbs, clock: Clock) -> None:
+    converse(verbs, "1", "hello")
+    end_all(clock)
+
+
+@pytest.mark.parametrize(
+    ("mode", "folders"),
+    [("off", []), ("archive", ["archive"]), ("mirror", ["mirror"]), ("nonsense", [])],
+)
+async def test_the_setting_decides(
+    verbs: Verbs, clock: Clock, data_dir: Path, mode: str, folders: list[str]
+) -> None:
+    await asyncio.to_thread(_one_ended, verbs, clock)
+    filing = Filing(mode, data_dir)
+    await filing.stop()
+    assert [path.name for path in data_dir.iterdir()] == folders
+
+
+def test_a_delivery_that_an_operator_lets_go_is_in_the_final_mirror(
+    verbs: Verbs, clock: Clock, data_dir: Path
+) -> None:
+    """The end of a session is compared with what stands in the file."""
+    converse(verbs, "1", "hello")
+    clock.advance(1)
+    converse(verbs, "2", "more")
+    write_mirror(data_dir)
+    first = Delivery.objects.order_by("pk")[0]
+    Delivery.objects.filter(pk=first.pk).update(state="failed", error_code="discarded")
+    end_all(clock)
+    write_mirror(data_dir)
+    before = snapshot()
+    wipe()
+    restore("--from", "mirror")
+    assert snapshot() == before
+
+
+@pytest.fixture
+def mirrored(tmp_path: Path) -> Iterator[World]:
+    with world(tmp_path, "webhook", OPENCLAW_JSON="mirror") as made:
+        yield made
+
+
+def _complete(data_dir: Path, said: dict[str, list[str]]) -> bool:
+    """Whether each session's mirror holds every text, once where it counts."""
+    from sessions_app.archive_files import FoundWhole, read_file
+
+    texts: dict[str, list[str]] = {}
+    for file in mirror_folder(data_dir).rglob("*.jsonl"):
+        for found in read_file(file):
+            if isinstance(found, FoundWhole):
+                chat = found.whole["session"]["chat_id"]
+                texts[chat] = [message["text"] for message in found.whole["messages"]]
+    return texts == said
+
+
+@pytest.mark.heavy
+def test_killed_while_it_mirrors_it_has_everything_a_moment_after_the_restart(
+    mirrored: World, tmp_path: Path
+) -> None:
+    for round_ in range(6):
+        for user in range(5000, 5008):
+            mirrored.say(user)
+        wait_until(lambda: list(mirror_folder(mirrored.gateway.data_dir).rglob("*.jsonl")))
+        if round_ % 2:
+            mirrored.settle()
+        mirrored.gateway.kill9()
+        mirrored.gateway.restart()
+    mirrored.settle()
+    mirrored.quiet()
+
+    rows = mirrored.probe.rows("sessions_app.Message", "session__chat_id", "text", "seq")
+    said: dict[str, list[str]] = {}
+    for row in sorted(rows, key=lambda row: row["seq"]):
+        said.setdefault(row["session__chat_id"], []).append(row["text"])
+    assert len(said) == 8
+    wait_until(lambda: _complete(mirrored.gateway.data_dir, said), 20, "a complete mirror")
+    assert mirrored.gateway.stop() == 0
+    for file in mirror_folder(mirrored.gateway.data_dir).rglob("*.jsonl"):
+        lines = file.read_bytes().splitlines(keepends=True)
+        assert all(line.endswith(b"\n") and orjson.loads(line) for line in lines)
+
+
+def test_a_real_gateway_archives_what_ends(tmp_path: Path) -> None:
+    with world(tmp_path, "webhook", OPENCLAW_RESTORE="never") as made:
+        made.say(7001, "to be kept")
+        made.settle()
+        made.quiet()
+        made.gateway.stop()
+        made.gateway.restart()  # open sessions end here
+        (file,) = wait_until(
+            lambda: list(archive_folder(made.gateway.data_dir).rglob("*.json")), 20, "an archive"
+        )
+        whole = orjson.loads(file.read_bytes())
+        assert len(whole["messages"]) == 2
+        assert {d["state"] for d in whole["deliveries"]} == {"sent"}

@@ -1,0 +1,64 @@
+"""A setting that cannot be read is said in one line, by its name; its value is not shown."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.process import ROOT, clean_environment
+
+
+def check(data_dir: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=ROOT,
+        env=clean_environment(data_dir, env),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("OPENCLAW_PORT", "sesame", "OPENCLAW_PORT cannot be used: it takes a number."),
+        ("OPENCLAW_IDLE_SECONDS", "1h", "OPENCLAW_IDLE_SECONDS cannot be used: it takes a number."),
+        ("OPENCLAW_LOG_LEVEL", "LOUD", "OPENCLAW_LOG_LEVEL is 'LOUD'."),
+        (
+            "OPENCLAW_SECRET_KEY_FILE",
+            "/nowhere/key",
+            "the file that OPENCLAW_SECRET_KEY_FILE names",
+        ),
+        ("OPENCLAW_DATA_DIR", "/dev/null/data", "The folder /dev/null/data cannot be written: Not"),
+    ],
+)
+def test_core_setting_that_cannot_be_read_is_an_error(
+    tmp_path: Path, name: str, value: str, says: str
+) -> None:
+    done = check(tmp_path / "data", **{name: value})
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "sesame" not in done.stderr
+
+
+def test_channel_secret_that_cannot_be_read_stops_only_the_channel(tmp_path: Path) -> None:
+    done = check(
+        tmp_path / "data",
+        OPENCLAW_CHANNELS="webchat,telegram",
+        OPENCLAW_TELEGRAM_TOKEN_FILE="/nowhere/token",
+    )
+    assert done.returncode == 0
+    assert "openclaw.W001" in done.stderr
+    assert "OPENCLAW_TELEGRAM_TOKEN_FILE names cannot be read (No such file" in done.stderr
+    assert "Channel telegram is left out" in done.stderr
+
+
+def test_secret_from_a_file_is_used(tmp_path: Path) -> None:
+    secret = tmp_path / "key"
+    secret.write_text("an obviously fake key, long enough for all its purposes 0123456789")
+    done = check(tmp_path / "data", OPENCLAW_SECRET_KEY_FILE=str(secret))
+    assert done.returncode == 0
+    assert not (tmp_path / "data" / "secret_key").exists()

@@ -1,0 +1,35 @@
+"""Debian's chromium, driven by playwright: one browser for all tests, a context for each person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = [
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@contextmanager
+def running() -> Iterator[Browser]:
+    """A headless browser for as long as the context lasts."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def new_person(browser: Browser, **options: Any) -> BrowserContext:
+    """A browser that belongs to somebody else than every other one."""
+    options = {"viewport": {"width": 1100, "height": 800}, "locale": "en-GB", **options}
+    context = browser.new_context(**options)
+    context.set_default_timeout(10_000)
+    return context

@@ -137,6 +137,6 @@ def size_of(size: int) -> str:
 
 
 def _has(adapter: type[Adapter], role: Any) -> bool:
-    """Whether a class has all that a role asks for. (`issubclass` refuses those with properties.)"""
+    """Whether a class has all that a role asks for: `issubclass` refuses those with properties."""
     asked = [name for name in vars(role) if not name.startswith("_")]
     return all(hasattr(adapter, name) for name in asked)

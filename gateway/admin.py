@@ -15,18 +15,23 @@ from django.utils.html import format_html
 from gateway.console import actions
 from gateway.console.accounts import AccountAdmin
 from gateway.console.actions import Operable
+from gateway.console.planned import OccurrenceAdmin, ScheduleAdmin
 from gateway.console.sessions import ConversationAdmin
+from gateway.console.tokens import ApiTokenAdmin, IdempotencyKeyAdmin
 from gateway.console.transcript import TURN_WORDS, Part
 from gateway.ledger.pairing import shown
 from gateway.models import (
     Agent,
+    AgentHealth,
     ApiToken,
     Audit,
     Cursor,
     Delivery,
     Heartbeat,
+    IdempotencyKey,
     Occurrence,
     PairingCode,
+    Replay,
     RoutingRule,
     Schedule,
     SetAside,
@@ -46,6 +51,10 @@ REMOVE = "-"
 
 admin.site.unregister(User)
 admin.site.register(User, AccountAdmin)
+admin.site.register(Schedule, ScheduleAdmin)
+admin.site.register(Occurrence, OccurrenceAdmin)
+admin.site.register(ApiToken, ApiTokenAdmin)
+admin.site.register(IdempotencyKey, IdempotencyKeyAdmin)
 
 
 class AgentForm(AgentModelForm):
@@ -54,6 +63,7 @@ class AgentForm(AgentModelForm):
     url = forms.URLField(
         assume_scheme="http",  # agents mostly live on the same machine
         max_length=500,
+        required=False,
         help_text="For example http://127.0.0.1:9000/rpc/message",
     )
     api_key = forms.CharField(
@@ -67,10 +77,16 @@ class AgentForm(AgentModelForm):
         fields = (
             "name",
             "url",
+            "command",
+            "instances",
+            "max_instances",
+            "idle_seconds",
             "protocol",
             "stream",
             "model",
             "api_key",
+            "busy",
+            "debounce_seconds",
             "is_default",
             "enabled",
         )
@@ -103,11 +119,36 @@ class AgentAdmin(ModelAdmin[Agent]):
         hidden = set() if self.has_change_permission(request, obj) else {"api_key"}
         return [name for name in AgentForm.Meta.fields if name not in hidden]
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What is known of its health goes with it, without asking."""
+        gone, counts, needed, protected = super().get_deleted_objects(objs, request)
+        return gone, counts, needed - {AgentHealth._meta.verbose_name}, protected
+
     def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: bool) -> None:
         """Store it; as the default it takes over in the same transaction."""
         if obj.is_default:
             Agent.objects.exclude(pk=obj.pk).filter(is_default=True).update(is_default=False)
         super().save_model(request, obj, form, change)
+
+
+@admin.register(AgentHealth)
+class AgentHealthAdmin(ReadOnly, ModelAdmin[AgentHealth]):
+    """Whether each agent answers."""
+
+    list_display = ("agent", "state", "failures", "detail", "opened_at", "retry_at", "ok_at")
+    list_select_related = ("agent",)
+    search_fields = ("agent__name", "detail")
+    ordering = ("agent__name",)
+
+
+@admin.register(Replay)
+class ReplayAdmin(Fast, ReadOnly, ModelAdmin[Replay]):
+    """Questions put to an agent once more."""
+
+    list_display = ("turn", "agent", "actor", "started_at", "error_code")
+    list_select_related = ("turn",)
+    search_fields = ("=turn__id", "agent")
+    ordering = ("-id",)
 
 
 @admin.register(RoutingRule)
@@ -280,28 +321,6 @@ class SetAsideAdmin(Fast, ReadOnly, ModelAdmin[SetAside]):
         return ModelAdmin.has_delete_permission(self, request, obj)
 
 
-@admin.register(Schedule)
-class ScheduleAdmin(Fast, ReadOnly, ModelAdmin[Schedule]):
-    """Planned sends."""
-
-    list_display = ("__str__", "session", "next_run", "timezone", "catch_up", "enabled")
-    list_filter = ("enabled", "kind")
-    list_select_related = ("session",)
-    search_fields = ("=session", "text", "prompt")
-    ordering = ("-id",)
-
-
-@admin.register(Occurrence)
-class OccurrenceAdmin(Fast, ReadOnly, ModelAdmin[Occurrence]):
-    """Each time a schedule was due, and what came of it."""
-
-    list_display = ("schedule", "due_at", "state", "reason")
-    list_filter = ("state",)
-    list_select_related = ("schedule",)
-    search_fields = ("=schedule__session", "reason")
-    ordering = ("-id",)
-
-
 @admin.register(Cursor)
 class CursorAdmin(ReadOnly, ModelAdmin[Cursor]):
     """How far each listener has read."""
@@ -339,16 +358,6 @@ class PairingCodeAdmin(Operable, Fast, ReadOnly, ModelAdmin[PairingCode]):
         return (
             chip("waiting", "expired") if late else chip(looks.get(code.state, "done"), code.state)
         )
-
-
-@admin.register(ApiToken)
-class ApiTokenAdmin(ReadOnly, ModelAdmin[ApiToken]):
-    """Who may use the HTTP API. Not even the hash is shown."""
-
-    list_display = ("name", "scopes", "created_at", "last_used_at", "revoked_at")
-    search_fields = ("name",)
-    ordering = ("name",)
-    exclude = ("digest",)
 
 
 @admin.register(Heartbeat)

@@ -74,7 +74,7 @@ ORDER BY s.id
 _MESSAGES = """
 WITH wanted(session_id, from_seq) AS ({rows})
 SELECT m.session_id, m.id, m.seq, m.role, m.origin, m.text, m.external_id, m.sender, m.target,
-       m.disposition, m.created_at, m.edited_at
+       m.disposition, m.created_at, m.edited_at, m.context, m.generated
 FROM wanted w
 JOIN sessions_app_message m ON m.session_id = w.session_id AND m.seq >= w.from_seq
 ORDER BY m.session_id, m.seq
@@ -220,6 +220,8 @@ def _messages(rows: Sequence[Row]) -> dict[str, list[Entry]]:
                 "disposition": row[9],
                 "created_at": written_moment(row[10]),
                 "edited_at": written_moment(row[11]),
+                "context": loads(row[12]),
+                "generated": bool(row[13]),
                 "attachments": attachments.get(row[1], []),
             }
         )

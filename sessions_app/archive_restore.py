@@ -17,6 +17,7 @@ from sessions_app import archive, clock
 from sessions_app.archive import FORMAT, VERSION, Whole
 from sessions_app.archive_fields import (
     Unreadable,
+    flag,
     identifier,
     json_list,
     json_object,
@@ -84,6 +85,8 @@ _MESSAGE = {
     "disposition": one_of(*Message.Disposition.values),
     "created_at": time,
     "edited_at": optional(time),
+    "context": json_object,
+    "generated": flag,
     "attachments": many(_ATTACHMENT),
 }
 
@@ -126,7 +129,7 @@ JOIN sessions_app_message m
 _ADD_MESSAGES = """
 INSERT INTO sessions_app_message
     (session_id, seq, role, origin, text, channel, external_id, sender, target,
-     disposition, created_at, edited_at)
+     disposition, created_at, edited_at, context, generated)
 {rows}
 ON CONFLICT DO NOTHING
 RETURNING id, session_id, seq
@@ -341,6 +344,8 @@ def _message_row(session: str, channel: str, message: Whole, *, keeps_name: bool
         Message.Disposition.FAILED if pending else message["disposition"],
         moment(message["created_at"]),
         moment(message["edited_at"]),
+        dumps(message["context"]),
+        message["generated"],
     )
 
 

@@ -56,6 +56,7 @@ class NewMessage:
     target: Mapping[str, Any] = field(default_factory=dict)
     context: Mapping[str, Any] = field(default_factory=dict)
     disposition: str = ""
+    generated: bool = False
 
 
 _FIND = """
@@ -86,7 +87,7 @@ INSERT INTO sessions_app_session
 _ADD_MESSAGES = """
 INSERT INTO sessions_app_message
     (session_id, seq, role, origin, text, channel, external_id, sender, target, context,
-     disposition, created_at)
+     disposition, generated, created_at)
 {rows}
 ON CONFLICT DO NOTHING
 RETURNING id, session_id, seq
@@ -160,6 +161,7 @@ class SessionManager:
                 dumps(item.target),
                 dumps(item.context) if item.context else "{}",
                 item.disposition,
+                item.generated,
                 moment(now),
             )
             for item in messages

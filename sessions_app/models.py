@@ -185,6 +185,11 @@ class Message(models.Model):
         blank=True,
         help_text="What it replies to, and what was said around it.",
     )
+    generated = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Nobody in the conversation asked for it: a schedule or a program did.",
+    )
     disposition = models.CharField(
         max_length=16, choices=Disposition.choices, default=Disposition.NONE, blank=True
     )

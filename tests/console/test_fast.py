@@ -17,6 +17,7 @@ from django.urls import reverse
 from gateway.models import Agent, Audit, Delivery, RoutingRule, Schedule, Turn
 from sessions_app import clock
 from sessions_app.models import Contact, Message, Session
+from tests.rows import planned
 
 pytestmark = [pytest.mark.heavy, pytest.mark.django_db]
 
@@ -123,9 +124,7 @@ def _work(agent: Agent) -> None:
     )
     RoutingRule.objects.bulk_create(RoutingRule(agent=agent, priority=n) for n in range(50))
     session = Session.objects.order_by("pk").first()
-    Schedule.objects.bulk_create(
-        Schedule(session=session, kind="every", spec="60", text="hello") for _ in range(500)
-    )
+    Schedule.objects.bulk_create(planned(session) for _ in range(500))
 
 
 @pytest.fixture

@@ -10,20 +10,23 @@ from django.test import Client
 
 from gateway.models import (
     Agent,
+    AgentHealth,
     ApiToken,
     Audit,
     Cursor,
     Delivery,
     Heartbeat,
+    IdempotencyKey,
     Occurrence,
     PairingCode,
+    Replay,
     RoutingRule,
-    Schedule,
     SetAside,
     Turn,
 )
 from sessions_app import clock
 from sessions_app.models import Attachment, Contact, Message, Session
+from tests.rows import planned
 
 PASSWORD = "not-a-password-1"
 
@@ -120,10 +123,14 @@ def everything(text: str = "some text") -> None:
         {"kind": "tool_call", "data": {"name": text, "input": text}},
         {"kind": "reasoning", "data": {"text": text}},
     ]
-    turn(session, agent=agent, error_detail=text, partial_text=text, events=events)
+    AgentHealth.objects.create(agent=agent, detail=text[:500])
+    IdempotencyKey.objects.create(owner="t", key=text[:255], status=200, body={"text": text})
+    answered = turn(session, agent=agent, error_detail=text, partial_text=text, events=events)
+    Replay.objects.create(turn=answered, agent="pi", text=text, events=events)
     turn(conversation(2), "failed", code="reported", error_detail=text, events=events)
     payload(text=text)
-    schedule = Schedule.objects.create(session=session, kind="every", spec="60", text=text)
+    schedule = planned(session, text=text)
+    schedule.save()
     Occurrence.objects.create(schedule=schedule, due_at=clock.now(), reason=text[:200])
     Cursor.objects.create(channel="pigeon", value=text[:200])
     PairingCode.objects.create(

@@ -13,15 +13,17 @@ from django.urls import reverse
 
 from gateway.models import (
     Agent,
+    AgentHealth,
     ApiToken,
     Audit,
     Cursor,
     Delivery,
     Heartbeat,
+    IdempotencyKey,
     Occurrence,
     PairingCode,
+    Replay,
     RoutingRule,
-    Schedule,
     SetAside,
     Turn,
 )
@@ -35,6 +37,7 @@ from sessions_app.models import (
     Overheard,
     Session,
 )
+from tests.rows import AGENT_FORM, planned
 
 pytestmark = pytest.mark.django_db
 
@@ -64,13 +67,17 @@ def fill(number: int) -> None:
     )
     agent = Agent.objects.create(name=f"a{number}", url="http://127.0.0.1:1/", api_key=SECRET)
     RoutingRule.objects.create(agent=agent)
-    Turn.objects.create(
+    turn = Turn.objects.create(
         session=session, upto_seq=1, agent=agent, state="done", started_at=clock.now()
     )
+    Replay.objects.create(turn=turn, agent="other")
+    AgentHealth.objects.create(agent=agent)
+    IdempotencyKey.objects.create(owner="t", key=f"k{number}", status=200, body={})
     Delivery.objects.create(
         session=session, message=message, channel="webchat", chat_id="c", text="answer"
     )
-    schedule = Schedule.objects.create(session=session, kind="every", spec="60")
+    schedule = planned(session)
+    schedule.save()
     Occurrence.objects.create(schedule=schedule, due_at=clock.now())
     SetAside.objects.create(channel="webchat", external_id=f"x{number}", reason="r", payload="p")
     Cursor.objects.create(channel=f"channel{number}", value="1")
@@ -153,10 +160,8 @@ def test_filters_work_with_every_choice(model: type[Model], admin_client: Client
 
 
 def agent_form(agent: Agent | None = None, **changes: str) -> dict[str, str]:
-    form = {"name": "own", "url": "http://127.0.0.1:9/", "protocol": "openai", "enabled": "on"}
-    if agent:
-        form["name"] = agent.name
-    return form | changes
+    name = agent.name if agent else "own"
+    return {**AGENT_FORM, "name": name, "protocol": "openai"} | changes
 
 
 def test_agents_key_is_kept_replaced_and_removed(admin_client: Client) -> None:

@@ -10,6 +10,7 @@ from django.db.models import Model
 from gateway import models as gateway
 from sessions_app import clock
 from sessions_app import models as conversations
+from tests.rows import planned
 
 KEY = "sk-not-a-key-0000"
 
@@ -26,13 +27,17 @@ def fill() -> dict[str, str]:
         disposition="pending",
     )  # fmt: skip
     agent = gateway.Agent.objects.create(name="one", url="http://127.0.0.1:1/", api_key=KEY)
-    schedule = gateway.Schedule.objects.create(session=session, kind="every", spec="60")
+    other = gateway.Agent.objects.create(name="two", url="http://127.0.0.1:1/")
+    schedule = planned(session)
+    schedule.save()
     now = clock.now()
     made: list[Model] = [
         Group.objects.create(name="some"),
         User.objects.create_user("some"),
         agent,
+        gateway.AgentHealth.objects.create(agent=other),
         gateway.ApiToken.objects.create(name="t", digest="d"),
+        gateway.IdempotencyKey.objects.create(owner="t", key="k", status=200, body={}),
         gateway.Audit.objects.create(actor="somebody", action="look", row="r"),
         gateway.Cursor.objects.create(channel="webchat", value="1"),
         gateway.Delivery.objects.create(
@@ -50,6 +55,7 @@ def fill() -> dict[str, str]:
         gateway.Turn.objects.create(
             session=session, upto_seq=1000, state="running", attempts=1, agent=agent
         ),
+        gateway.Replay.objects.create(turn=gateway.Turn.objects.get(), agent="one"),
         conversations.Attachment.objects.create(message=message, kind="image"),
         conversations.ContactAlias.objects.create(
             channel="webchat", user_id="other", contact=session.contact

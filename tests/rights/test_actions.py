@@ -13,6 +13,7 @@ from sessions_app.models import Contact, Session
 from tests.rights.people import EVERYBODY, Who, account, browser, make_roles
 from tests.rights.rows import KEY, fill
 from tests.rights.tables import ACTIONS, TABLES
+from tests.rows import AGENT_FORM
 
 pytestmark = pytest.mark.django_db
 
@@ -125,7 +126,7 @@ def test_letting_somebody_in_is_audited() -> None:
 
 def test_audit_names_what_was_changed_but_not_the_key() -> None:
     rows, client = fill(), browser(Who.ADMIN)
-    form = {"name": "one", "url": "http://127.0.0.1:2/", "protocol": "rpc", "api_key": f"{KEY}1"}
+    form = {**AGENT_FORM, "name": "one", "api_key": f"{KEY}1"}
     page = f"/admin/gateway/agent/{rows['gateway.agent']}/change/"
     assert client.post(page, form).status_code == 302
     assert Agent.objects.get(name="one").api_key == f"{KEY}1"

@@ -38,6 +38,11 @@ ROLES = (
     Acknowledger,
     Settler,
 )
+UNITS = {
+    "codepoints": "characters",
+    "utf16": "characters (an emoji counts as two)",
+    "bytes": "bytes",
+}
 
 
 class Command(BaseCommand):
@@ -124,7 +129,7 @@ def described(adapter: type[Adapter]) -> list[str]:
         if there
     ]
     return [
-        f"text: {facts.text_limit:,} {facts.text_unit} a part, {facts.markup}",
+        f"text: {facts.text_limit:,} {UNITS[facts.text_unit]} a part, {facts.markup}",
         f"files: {', '.join(media) or 'as links'}",
         f"also: {', '.join(extras) or 'nothing'}",
         f"roles: {', '.join(roles) or 'sends only'}",

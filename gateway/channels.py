@@ -5,15 +5,16 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 import httpx
 from django.conf import settings
 
 import adapters
-from adapters.base import Adapter, Build, Inbound, Problem
+from adapters.base import Adapter, Build, Capabilities, Inbound, Problem
 from sessions_app.manager import SessionManager
 
 ACCESS = ("pairing", "allowlist", "open")
@@ -53,7 +54,11 @@ class Rules:
     preview: str = "on"
 
     def admits(self, inbound: Inbound, access: str) -> bool:
-        """Whether this sender may talk to an agent. `access` is the contact's own.
+        """Whether this sender may talk to an agent. `access` is the contact's own."""
+        return self.lets_in((inbound.user_id, *(inbound.aliases or ())), access)
+
+    def lets_in(self, ids: Iterable[str], access: str) -> bool:
+        """The same for a person, by all ids they are known by.
 
         Who is not known yet gets in by the allowlist or where everyone may; an
         operator's word about a contact counts for more than either.
@@ -62,7 +67,7 @@ class Rules:
             return False
         if access == "allowed" or self.access == "open":
             return True
-        return not self.allow.isdisjoint((inbound.user_id, *(inbound.aliases or ())))
+        return not self.allow.isdisjoint(ids)
 
     def pairs(self, inbound: Inbound, access: str) -> bool:
         """Whether a sender who is not let in gets a code: unknown people in direct chats."""
@@ -103,6 +108,15 @@ def load(name: str) -> type[Adapter]:
         if issubclass(member, Adapter) and member.__module__ == module.__name__:
             return member
     raise ChannelError(f"adapters/{name}.py holds no Adapter")
+
+
+@cache
+def capabilities(name: str) -> Capabilities | None:
+    """The facts about a channel's platform; None where there is no such channel."""
+    try:
+        return load(name).capabilities
+    except ChannelError:
+        return None
 
 
 def configuration(name: str) -> Any:

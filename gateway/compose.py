@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from django.conf import settings
+
 from adapters._split import split
 from adapters._text import clean, length
 from adapters.base import Capabilities
+from gateway import channels
 from gateway.ledger.records import Part
+from gateway.media.links import links_for_people
 
 MAX_BUTTON = 80
 """Characters of a button's text."""
@@ -81,6 +85,12 @@ class Composer:
         if url.startswith(("http://", "https://")):
             return [f"{name}: {url}"]
         return [f"{name}: ({one['error']})"] if one.get("error") else []
+
+
+def make_composer() -> Composer:
+    """One for any process: a channel's facts stand in its file, so no adapter need be built."""
+    mark = settings.OPENCLAW_REPEAT_MARK
+    return Composer(channels.capabilities, mark, links_for_people().entry)
 
 
 def _button(one: Mapping[str, Any]) -> dict[str, str] | None:

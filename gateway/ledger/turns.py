@@ -290,13 +290,15 @@ def note_row(
     channel: str,
     chat_id: str,
     target: Mapping[str, Any],
-    text: str,
+    said: str | Part,
     now: datetime,
     session: str | None = None,
     message: int | None = None,
+    number: int = 0,
 ) -> tuple[Any, ...]:
-    """A row for `ADD_DELIVERIES` with a word of the gateway's own."""
-    return _row((session, message, 0, channel, chat_id), target, Part(text), now)
+    """A row for `ADD_DELIVERIES` with a word of the gateway's own; its key comes first in it."""
+    part = Part(said) if isinstance(said, str) else said
+    return _row((session, message, number, channel, chat_id), target, part, now)
 
 
 def _row(
@@ -314,14 +316,15 @@ def _row(
 
 def _reply(item: FinishedTurn) -> NewMessage:
     """The reply stands right behind what it answers, whatever came in meanwhile."""
-    failed = item.state == "failed"
+    failed, planned = item.state == "failed", item.turn.origin == "schedule"
     return NewMessage(
         session=item.turn.session,
         channel=item.turn.channel,
         role="system" if failed else "assistant",
-        origin="system" if failed else "agent",
+        origin="system" if failed else "schedule" if planned else "agent",
         text=item.notice if failed else item.text,
         seq=item.turn.upto_seq + 1,
+        generated=planned,
     )
 
 

@@ -9,25 +9,19 @@ from django.conf import settings
 
 from adapters.base import Adapter, File
 from gateway.http import make_trust
-from gateway.invitations import base_url
 from gateway.ledger import Ledger
 from gateway.ledger.batcher import Claimer
 from gateway.ledger.files import MADE_BY, StartFetches
 from gateway.media.fetching import Fetching
 from gateway.media.guard import Fetcher
 from gateway.media.intake import Intake
-from gateway.media.links import Links
+from gateway.media.links import Links, links_for_people
 from gateway.media.store import Store
 
 
 def make_store() -> Store:
     """The media folder beside the database."""
     return Store(settings.OPENCLAW_DATA_DIR / "media", settings.OPENCLAW_MEDIA_MAX_BYTES)
-
-
-def links_for_people() -> Links:
-    """Links on the address that the world sees."""
-    return Links(base_url(), settings.OPENCLAW_MEDIA_LINK_SECONDS)
 
 
 def links_for_agents() -> Links:

@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
+from django.conf import settings
 from django.utils.crypto import salted_hmac
 
+from gateway.invitations import base_url
 from gateway.media.store import NAME, file_name
 from sessions_app import clock
 
@@ -40,6 +42,11 @@ class Links:
         """A link to the file of a part or an attachment; empty where nothing is stored."""
         path = str(entry.get("path") or "")
         return self.to(path, str(entry.get("name") or "")) if path else ""
+
+
+def links_for_people() -> Links:
+    """Links on the address that the world sees."""
+    return Links(base_url(), settings.OPENCLAW_MEDIA_LINK_SECONDS)
 
 
 def path_of(url: str) -> str | None:

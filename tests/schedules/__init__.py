@@ -1,0 +1,1 @@
+"""Planned sends: when, what, and that they always fire."""

@@ -230,6 +230,7 @@ def _press(data: Json) -> Inbound:
         sender_name=name_of(person),
         sent_at=moment(int(number)),
         is_group=in_guild,
+        by_hand=True,
         target={"reply_to": id_of(message, "id")} if in_guild else {},
         quote=Quote(clean(str_of(message, "content", "")), external_id=id_of(message, "id")),
     )

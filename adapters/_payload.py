@@ -46,6 +46,7 @@ class Inbound:
     quote         the message it replies to
     forwarded     from whom it was forwarded; empty where it was not
     album         the same for messages that belong together and arrive one by one
+    by_hand       certainly done by a person: a button pressed, a page of ours
     target        what a reply needs beside `chat_id` (thread, message to quote); frozen
     """
 
@@ -65,6 +66,7 @@ class Inbound:
     quote: Quote | None = None
     forwarded: str = ""
     album: str = ""
+    by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True)

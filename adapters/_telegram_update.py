@@ -266,6 +266,7 @@ def _press(query: Json, me: Me) -> Inbound:
         text=clean(_str(query, "data")),
         sender_name=clean(_str(sender, "first_name", ""))[:255],
         is_group=is_group,
+        by_hand=True,
         target={**target, "callback": clean(_str(query, "id"))},
         quote=Quote(clean(text)) if text else None,
     )

@@ -139,6 +139,7 @@ def read_message(message: Json, people: _People) -> Inbound | SamePerson:
         addressed=not group or kind in ("interactive", "button"),
         is_edit=is_edit,
         passive=kind == "reaction",
+        by_hand=kind in ("interactive", "button"),
         target=target,
         media=media,
         quote=quote,

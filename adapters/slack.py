@@ -26,27 +26,20 @@ import httpx
 from adapters._dialect import Dialect, render
 from adapters._fields import Json, moment, obj, objects, text, whole
 from adapters._http import pieces, redact
+from adapters._payload import KINDS, Arriving, File, Inbound, Media, Outbound, Receipt, Rejected
 from adapters._rest import UPLOAD_SECONDS, Answer, Rest, decode, excerpt, said
 from adapters._text import clean
 from adapters._webhook import check_signature, missing, needs_https
 from adapters.base import (
-    KINDS,
     Adapter,
-    Arriving,
     Capabilities,
     ChannelDown,
-    File,
     Forbidden,
-    Inbound,
     Malformed,
-    Media,
-    Outbound,
     Problem,
     Rate,
     RateLimited,
-    Receipt,
     Refused,
-    Rejected,
     Reply,
     Request,
     SendError,
@@ -339,6 +332,7 @@ def _press(payload: Json, action: Json) -> Inbound:
         chat_id=clean(channel),
         text=clean(text(action, "value")),
         is_group=not channel.startswith("D"),
+        by_hand=True,
         target={"thread": thread} if thread else {},
     )
 

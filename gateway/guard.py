@@ -1,28 +1,56 @@
-"""Who writes too much, or answers us like a machine: kept out for a while, before the ledger.
+"""Who writes too much, or answers us like a machine: kept out for a while.
 
-Counts are in memory and bounded; a restart forgets them, which lets everybody in again.
+Only messages that are new and admitted are judged, each once. Counts are in
+memory and bounded; a restart forgets them, which lets everybody in again.
+Asked in the ledger's thread, told of replies in the event loop.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from adapters.base import Inbound
+from sessions_app import clock
 
 MAX_PEOPLE = 10_000
 """People remembered; who wrote longest ago is forgotten first."""
 
-LOOP_SECONDS = 5.0
-"""A message that comes sooner than this after our reply was hardly typed by a person."""
+MAX_JUDGED = 20_000
+"""Messages whose verdict is remembered: platforms hand some over again and again."""
 
-LOOP_TURNS = 12
-"""So many of them in a row are a machine's."""
+LATE_SECONDS = 60.0
+"""A message that was sent longer ago than this piled up somewhere: it is counted by then."""
+
+LATEST_SECONDS = 7 * 24 * 3600.0
+"""No platform keeps messages for longer, so no message counts as older."""
+
+MINUTES_KEPT = 64
+"""Minutes of a backlog that are counted at a time, for one person."""
+
+LOOP_SECONDS = 5.0
+"""A message that comes sooner than this after our reply was hardly typed by a person,"""
+
+INSTANT_SECONDS = 1.5
+"""and one that comes sooner than this even less."""
+
+LOOP_REPEATS, LOOP_INSTANTS, LOOP_QUICK = 12, 30, 100
+"""So many in a row are a machine's: quick ones that say the same again, instant, quick ones."""
+
+TEXTS_KEPT = 3
+"""Who says again what they said so many answers ago repeats themselves."""
 
 PAUSE_SECONDS = 600.0
 """How long a machine is not listened to."""
 
 SLOW_DOWN = "You write faster than I can read. I go on reading in a minute."
+LIKE_A_MACHINE = (
+    "You answer as quickly as a machine, so I stop reading for ten minutes. "
+    "If you are a person, please write again then."
+)
 
 
 @dataclass(slots=True)
@@ -31,8 +59,52 @@ class _Person:
     at: float
     told: bool = False
     replied_at: float | None = None
+    texts: deque[str] = field(default_factory=lambda: deque(maxlen=TEXTS_KEPT))
+    repeats: int = 0
+    instants: int = 0
     quick: int = 0
     paused_until: float = 0.0
+    backlog: OrderedDict[int, int] = field(default_factory=OrderedDict)
+
+    def is_loop(self, text: str, now: float) -> bool:
+        """Whether this is one quick answer too many. Counts it."""
+        said = " ".join(text.casefold().split())
+        again, replied_at = said in self.texts, self.replied_at
+        self.texts.append(said)
+        if replied_at is None:
+            return False
+        self.replied_at = None
+        gap = now - replied_at
+        self.quick = self.quick + 1 if gap < LOOP_SECONDS else 0
+        self.repeats = self.repeats + 1 if again and gap < LOOP_SECONDS else 0
+        self.instants = self.instants + 1 if gap < INSTANT_SECONDS else 0
+        return (
+            self.repeats >= LOOP_REPEATS
+            or self.instants >= LOOP_INSTANTS
+            or self.quick >= LOOP_QUICK
+        )
+
+    def pause(self, now: float) -> None:
+        """Not listened to for a while."""
+        self.paused_until = now + PAUSE_SECONDS
+        self.repeats = self.instants = self.quick = 0
+
+    def has_room(self, per_minute: float, now: float) -> bool:
+        """Whether one more fits into what may be written now. Takes it."""
+        gained = (now - self.at) * per_minute / 60.0
+        self.tokens, self.at = min(per_minute, self.tokens + gained), now
+        if self.tokens < 1.0:
+            return False
+        self.tokens -= 1.0
+        self.told = self.told and self.tokens < per_minute / 2
+        return True
+
+    def had_room(self, per_minute: float, minute: int) -> bool:
+        """The same for an earlier minute, of which messages come in any order."""
+        self.backlog[minute] = self.backlog.get(minute, 0) + 1
+        if len(self.backlog) > MINUTES_KEPT:
+            self.backlog.popitem(last=False)
+        return self.backlog.get(minute, 0) <= per_minute
 
 
 @dataclass(slots=True)
@@ -51,31 +123,46 @@ class Guard:
     per_minute: float | None
     monotonic: Callable[[], float] = time.monotonic
     _people: OrderedDict[str, _Person] = field(default_factory=OrderedDict)
+    _judged: OrderedDict[str, bool] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def judge(self, user_id: str) -> Verdict:
-        """A message of this person has come."""
+    def judge(self, inbound: Inbound) -> Verdict:
+        """A new message has come. Handed over again it gets the same verdict, and counts once."""
         if self.per_minute is None:
             return Verdict(True)
-        now = self.monotonic()
-        person = self._person(user_id, now)
-        if person.paused_until > now:
-            return Verdict(False, why="loop")
-        if self._is_loop(person, now):
-            person.paused_until, person.quick = now + PAUSE_SECONDS, 0
-            return Verdict(False, why="loop")
-        gained = (now - person.at) * self.per_minute / 60.0
-        person.tokens, person.at = min(self.per_minute, person.tokens + gained), now
-        if person.tokens >= 1.0:
-            person.tokens -= 1.0
-            person.told = person.told and person.tokens < self.per_minute / 2
-            return Verdict(True)
-        told, person.told = person.told, True
-        return Verdict(False, "" if told else SLOW_DOWN, "flood")
+        with self._lock:
+            known = self._judged.get(inbound.external_id)
+            if known is not None:
+                return Verdict(known)
+            verdict = self._weigh(inbound, self.per_minute)
+            self._judged[inbound.external_id] = verdict.admitted
+            if len(self._judged) > MAX_JUDGED:
+                self._judged.popitem(last=False)
+            return verdict
 
     def replied(self, user_id: str) -> None:
         """We have answered this person."""
-        if self.per_minute is not None and (person := self._people.get(user_id)):
-            person.replied_at = self.monotonic()
+        with self._lock:
+            if person := self._people.get(user_id):
+                person.replied_at = self.monotonic()
+
+    def _weigh(self, inbound: Inbound, per_minute: float) -> Verdict:
+        now, late = self.monotonic(), _lateness(inbound)
+        person = self._person(inbound.user_id, now)
+        if late >= LATE_SECONDS:
+            room = person.had_room(per_minute, int((now - late) // 60))
+        else:
+            if not inbound.by_hand:
+                if person.paused_until > now:
+                    return Verdict(False, why="loop")
+                if person.is_loop(inbound.text, now):
+                    person.pause(now)
+                    return Verdict(False, LIKE_A_MACHINE, "loop")
+            room = person.has_room(per_minute, now)
+        if room:
+            return Verdict(True)
+        told, person.told = person.told, True
+        return Verdict(False, "" if told else SLOW_DOWN, "flood")
 
     def _person(self, user_id: str, now: float) -> _Person:
         person = self._people.get(user_id)
@@ -86,11 +173,9 @@ class Guard:
         self._people.move_to_end(user_id)
         return person
 
-    @staticmethod
-    def _is_loop(person: _Person, now: float) -> bool:
-        """Whether this is one quick answer too many. Counts it."""
-        if person.replied_at is None:
-            return False
-        person.quick = person.quick + 1 if now - person.replied_at < LOOP_SECONDS else 0
-        person.replied_at = None
-        return person.quick >= LOOP_TURNS
+
+def _lateness(inbound: Inbound) -> float:
+    """Seconds since it was sent, where the platform says; what piled up is no flood of now."""
+    if inbound.sent_at is None:
+        return 0.0
+    return min(max((clock.now() - inbound.sent_at).total_seconds(), 0.0), LATEST_SECONDS)

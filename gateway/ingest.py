@@ -91,8 +91,9 @@ class Ingress:
 
     async def _keep(self, line: Line, arrival: Arrival, write: Write) -> None:
         try:
-            self._note(line, await write(arrival))
-            self._acknowledge(line, arrival)
+            ingested = await write(arrival)
+            self._note(line, ingested)
+            self._acknowledge(line, arrival, ingested)
         except Unavailable:
             raise
         except Exception as error:  # worker edge: what cannot be kept must not block what can
@@ -129,17 +130,22 @@ class Ingress:
     def _note(self, line: Line, ingested: Ingested) -> None:
         if ingested.denied:
             line.deny(ingested.denied)
+        for why in ingested.kept_out:
+            line.keep_out(why)
         for turn in ingested.cancelled:
             self._on_cancelled(turn)
         for session, message in ingested.messages:
             self._stream.grew(session, message)
 
-    def _acknowledge(self, line: Line, arrival: Arrival) -> None:
-        """Tell the platform that its messages are safe, where it wants to hear that."""
+    def _acknowledge(self, line: Line, arrival: Arrival, ingested: Ingested) -> None:
+        """Tell the platform that its messages are safe, where it wants to hear that.
+
+        Whose messages are not taken is told nothing: a read mark would show that somebody reads.
+        """
         adapter: object = line.adapter
         if isinstance(adapter, Acknowledger):
             for inbound in arrival.inbounds:
-                if not inbound.is_edit:
+                if not inbound.is_edit and inbound.external_id not in ingested.refused:
                     self._in_background(_tell(adapter, inbound))
 
 
@@ -161,17 +167,15 @@ def sift(line: Line, arrivals: Sequence[Arriving], cursor: str | None) -> Arriva
     rejected = [_readable(item) for item in arrivals if isinstance(item, Rejected)]
     for item in rejected:
         logger.warning("%s: set aside %s: %s", line.name, item.external_id, item.reason)
-    admitted, notes = _guarded(line, [item for item in inbounds if line.rules.hears(item)])
     adapter: object = line.adapter
     return Arrival(
         channel=line.name,
-        inbounds=admitted,
+        inbounds=[item for item in inbounds if line.rules.hears(item)],
         overheard=[
             item
             for item in inbounds
             if not line.rules.hears(item) and line.rules.overhears(item) and item.text.strip()
         ],
-        notes=notes,
         rejected=rejected,
         statuses=[item for item in arrivals if isinstance(item, Status)],
         same_people=[item for item in arrivals if isinstance(item, SamePerson)],
@@ -179,22 +183,6 @@ def sift(line: Line, arrivals: Sequence[Arriving], cursor: str | None) -> Arriva
         group_per_member=line.rules.group_sessions == "member",
         fetches_media=isinstance(adapter, MediaSource),
     )
-
-
-def _guarded(
-    line: Line, inbounds: Sequence[Inbound]
-) -> tuple[list[Inbound], list[tuple[Inbound, str]]]:
-    """Those that do not flood us, and what the others are told."""
-    admitted, notes = [], []
-    for item in inbounds:
-        verdict = line.guard.judge(item.user_id) if not item.is_edit else None
-        if verdict is None or verdict.admitted:
-            admitted.append(item)
-            continue
-        line.keep_out(verdict.why)
-        if verdict.notice:
-            notes.append((item, verdict.notice))
-    return admitted, notes
 
 
 def _cleaned(inbound: Inbound) -> Inbound:

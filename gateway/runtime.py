@@ -117,6 +117,7 @@ class Runtime:
                 "ingest": Ingest(
                     sessions,
                     lambda channel: self.lines[channel].rules,
+                    lambda channel, inbound: self.lines[channel].guard.judge(inbound),
                     commands=settings.OPENCLAW_COMMANDS,
                 ),
             },

@@ -161,6 +161,7 @@ class ChatSocket(Socket):
             text=message.text,
             sender_name=self.person.name,
             sent_at=clock.now(),
+            by_hand=True,
         )
         try:
             await self.runtime.accept(CHANNEL, [inbound])

@@ -8,17 +8,17 @@ ends a turn or adds a message need not tell anyone; the claim looks at rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from adapters.base import Inbound
-from gateway.ledger import overheard, pairing
+from gateway.guard import Verdict
+from gateway.ledger import besides, overheard, pairing
 from gateway.ledger.commands import Told, carry_out, command_in
+from gateway.ledger.entries import Done, Entry, count, refused
 from gateway.ledger.people import People
 from gateway.ledger.records import Arrival, Ingested
 from gateway.ledger.statuses import note_statuses
-from gateway.ledger.turns import ADD_DELIVERIES, note_row
 from sessions_app import clock
 from sessions_app.ids import new_id
 from sessions_app.manager import Found, NewMessage, Scope, SessionManager, number
@@ -63,35 +63,6 @@ SELECT id FROM sessions_app_session s WHERE id IN ({{rows}}) AND {IN_FLIGHT}
 """  # noqa: S608  (a constant of ours)
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """One inbound on its way: which arrival it came with, and whose conversation it is."""
-
-    arrival: int
-    inbound: Inbound
-    scope: Scope
-    fetches_media: bool = False
-
-    @property
-    def key(self) -> tuple[str, str]:
-        return self.scope.channel, self.inbound.external_id
-
-
-@dataclass(slots=True)
-class _Done:
-    """What became of each arrival so far."""
-
-    messages: dict[int, list[tuple[str, int]]] = field(default_factory=dict)
-    taken: dict[int, int] = field(default_factory=dict)
-    cancelled: dict[int, list[str]] = field(default_factory=dict)
-
-    def note(self, arrival: int, session: str, row: int | None) -> None:
-        """A message of this arrival was kept."""
-        if row is not None:
-            self.messages.setdefault(arrival, []).append((session, row))
-            self.taken[arrival] = self.taken.get(arrival, 0) + 1
-
-
 class Policy(Protocol):
     """What the core decides for a channel; see `gateway.channels.Rules`."""
 
@@ -106,13 +77,24 @@ class Policy(Protocol):
         """How much of what was overheard is kept."""
 
 
+Judge = Callable[[str, Inbound], Verdict]
+"""(channel, new message) -> whether it is let through; see `gateway.guard`."""
+
+
 class Ingest:
     """The verb, with the policy it needs: who is let in, and how sessions live."""
 
     def __init__(
-        self, sessions: SessionManager, rules: Callable[[str], Policy], *, commands: bool = True
+        self,
+        sessions: SessionManager,
+        rules: Callable[[str], Policy],
+        judge: Judge = lambda channel, inbound: Verdict(True),
+        *,
+        commands: bool = True,
     ) -> None:
+        """`judge` says whether a new message of somebody with access is too much."""
         self._sessions, self._rules, self._commands = sessions, rules, commands
+        self._judge = judge
         self._overheard = True  # until we have looked
 
     def __call__(self, arrivals: Sequence[Arrival]) -> list[Ingested]:
@@ -124,7 +106,8 @@ class Ingest:
         found = self._found([entry.scope for entry in (*entries, *heard)], now)
         allowed = self._allowed(entries, found)
         fresh = _fresh([entry for entry in allowed if not entry.inbound.is_edit])
-        done = _Done()
+        done = Done()
+        fresh = self._guarded(fresh, done, now)
         self._take(fresh, found, done, now)
         # after the messages: an edit may come in one batch with what it edits
         self._edit([entry for entry in allowed if entry.inbound.is_edit], now)
@@ -133,27 +116,46 @@ class Ingest:
         people.remember()
         for arrival in arrivals:
             note_statuses(arrival.channel, arrival.statuses)
-        _say(arrivals, now)
-        _set_aside(arrivals, now)
-        _move_cursors(arrivals, now)
+        besides.set_aside(arrivals, now)
+        besides.move_cursors(arrivals, now)
         return [
             Ingested(
                 messages=done.messages.get(index, ()),
-                duplicates=_count(allowed, index) - done.taken.get(index, 0),
-                denied=_count(entries, index) - _count(allowed, index),
+                duplicates=count(allowed, index)
+                - done.taken.get(index, 0)
+                - len(done.kept_out.get(index, ())),
+                denied=count(entries, index) - count(allowed, index),
+                kept_out=done.kept_out.get(index, ()),
+                refused=refused(entries, allowed, index) | done.unheard,
                 cancelled=done.cancelled.get(index, ()),
             )
             for index in range(len(arrivals))
         ]
 
-    def _allowed(self, entries: list[_Entry], found: dict[Scope, Found]) -> list[_Entry]:
+    def _guarded(self, fresh: list[Entry], done: Done, now: datetime) -> list[Entry]:
+        """Those that do not flood us. The others are told so, once."""
+        heard, told = [], []
+        for entry in fresh:
+            verdict = self._judge(entry.scope.channel, entry.inbound)
+            if verdict.admitted:
+                heard.append(entry)
+                continue
+            done.unheard.add(entry.inbound.external_id)
+            if verdict.why:
+                done.kept_out.setdefault(entry.arrival, []).append(verdict.why)
+            if verdict.notice:
+                told.append((entry.scope.channel, entry.inbound, verdict.notice))
+        besides.say([(one[0], one[1].chat_id, _target(one[1]), one[2]) for one in told], now)
+        return heard
+
+    def _allowed(self, entries: list[Entry], found: dict[Scope, Found]) -> list[Entry]:
         return [
             entry
             for entry in entries
             if self._rules(entry.scope.channel).admits(entry.inbound, found[entry.scope].access)
         ]
 
-    def _pair(self, denied: list[_Entry], found: dict[Scope, Found], now: datetime) -> None:
+    def _pair(self, denied: list[Entry], found: dict[Scope, Found], now: datetime) -> None:
         strangers = {
             entry.scope: _target(entry.inbound)
             for entry in denied
@@ -162,17 +164,17 @@ class Ingest:
         if strangers:
             pairing.offer(strangers, now)
 
-    def _overhear(self, heard: list[_Entry], now: datetime) -> None:
+    def _overhear(self, heard: list[Entry], now: datetime) -> None:
         for channel in {entry.scope.channel for entry in heard}:
             said = [(channel, entry.inbound) for entry in heard if entry.scope.channel == channel]
             overheard.keep(said, self._rules(channel).group_context, now)
             self._overheard = True
 
     def _take(
-        self, fresh: list[_Entry], found: dict[Scope, Found], done: _Done, now: datetime
+        self, fresh: list[Entry], found: dict[Scope, Found], done: Done, now: datetime
     ) -> None:
         """Messages and commands in the order in which they came."""
-        waiting: list[_Entry] = []
+        waiting: list[Entry] = []
         for entry in fresh:
             if self._commands and command_in(entry.inbound.text):
                 self._append(waiting, found, done, now)
@@ -183,7 +185,7 @@ class Ingest:
                 waiting.append(entry)
         self._append(waiting, found, done, now)
 
-    def _tell(self, entry: _Entry, done: _Done, now: datetime) -> None:
+    def _tell(self, entry: Entry, done: Done, now: datetime) -> None:
         """Keep a command as a message, do it, answer it."""
         found = self._sessions.get_or_create(self._sessions.find([entry.scope]))[entry.scope]
         message = _message(entry, found, {})
@@ -217,7 +219,7 @@ class Ingest:
         return found
 
     def _append(
-        self, entries: list[_Entry], found: dict[Scope, Found], done: _Done, now: datetime
+        self, entries: list[Entry], found: dict[Scope, Found], done: Done, now: datetime
     ) -> None:
         if not entries:
             return
@@ -242,7 +244,7 @@ class Ingest:
         queue_turns({one: seq for one, seq in waiting.items() if one not in albums}, now)
         queue_turns({one: seq for one, seq in waiting.items() if one in albums}, now + ALBUM)
 
-    def _around(self, entries: list[_Entry]) -> dict[tuple[str, str], list[dict[str, str]]]:
+    def _around(self, entries: list[Entry]) -> dict[tuple[str, str], list[dict[str, str]]]:
         """What was overheard in the chats of these messages; nobody else gets it."""
         if self._overheard:
             self._overheard = overheard.anything()
@@ -250,7 +252,7 @@ class Ingest:
             return {}
         return overheard.take((entry.scope.channel, entry.inbound.chat_id) for entry in entries)
 
-    def _edit(self, entries: list[_Entry], now: datetime) -> None:
+    def _edit(self, entries: list[Entry], now: datetime) -> None:
         for entry in entries:
             inbound = entry.inbound
             rows = run(
@@ -268,9 +270,9 @@ class Ingest:
 
 def _entries(
     arrivals: Sequence[Arrival], people: People, of: Callable[[Arrival], Sequence[Inbound]]
-) -> list[_Entry]:
+) -> list[Entry]:
     return [
-        _Entry(index, inbound, scope_of(arrival, inbound), arrival.fetches_media)
+        Entry(index, inbound, scope_of(arrival, inbound), arrival.fetches_media)
         for index, arrival in enumerate(arrivals)
         for inbound in (people.known(arrival.channel, one) for one in of(arrival))
     ]
@@ -305,9 +307,9 @@ def queue_turns(waiting: dict[str, int], now: datetime) -> None:
     )
 
 
-def _fresh(entries: list[_Entry]) -> list[_Entry]:
+def _fresh(entries: list[Entry]) -> list[Entry]:
     """Those not known yet, each once, in the order in which they came."""
-    by_key: dict[tuple[str, str], _Entry] = {}
+    by_key: dict[tuple[str, str], Entry] = {}
     for entry in entries:
         by_key.setdefault(entry.key, entry)
     known: set[Row] = set(run_rows(_KNOWN, list(by_key)))
@@ -319,7 +321,7 @@ def _target(inbound: Inbound) -> dict[str, object]:
 
 
 def _message(
-    entry: _Entry, found: Found, around: dict[tuple[str, str], list[dict[str, str]]]
+    entry: Entry, found: Found, around: dict[tuple[str, str], list[dict[str, str]]]
 ) -> NewMessage:
     inbound = entry.inbound
     handled = found.handler == "agent"
@@ -340,7 +342,7 @@ def _message(
 
 
 def _files(
-    entries: list[_Entry], ids: list[int | None]
+    entries: list[Entry], ids: list[int | None]
 ) -> list[tuple[int, dict[str, str | int | None]]]:
     return [
         (
@@ -358,41 +360,3 @@ def _files(
         if row is not None
         for m in entry.inbound.media
     ]
-
-
-def _say(arrivals: Sequence[Arrival], now: datetime) -> None:
-    """What the gateway itself has to tell people."""
-    rows = [
-        note_row(arrival.channel, inbound.chat_id, _target(inbound), text, now)
-        for arrival in arrivals
-        for inbound, text in arrival.notes
-    ]
-    run_rows(ADD_DELIVERIES, rows)
-
-
-def _set_aside(arrivals: Sequence[Arrival], now: datetime) -> None:
-    run_each(
-        "INSERT INTO gateway_setaside (channel, external_id, reason, payload, created_at) "
-        "VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-        [
-            (arrival.channel, item.external_id[:255], item.reason, item.payload, moment(now))
-            for arrival in arrivals
-            for item in arrival.rejected
-        ],
-    )
-
-
-def _move_cursors(arrivals: Sequence[Arrival], now: datetime) -> None:
-    run_each(
-        "INSERT INTO gateway_cursor (channel, value, saved_at) VALUES (%s, %s, %s) "
-        "ON CONFLICT (channel) DO UPDATE SET value = excluded.value, saved_at = excluded.saved_at",
-        [
-            (arrival.channel, arrival.cursor, moment(now))
-            for arrival in arrivals
-            if arrival.cursor is not None
-        ],
-    )
-
-
-def _count(entries: list[_Entry], arrival: int) -> int:
-    return sum(1 for entry in entries if entry.arrival == arrival)

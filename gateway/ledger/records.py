@@ -15,14 +15,12 @@ class Arrival:
     """What one webhook call or one poll brought: kept together, and the cursor moved with it.
 
     overheard      said in a chat, but not to us: context of the next message that is
-    notes          (to whom, what the gateway itself says): kept of nothing else
     fetches_media  the channel's files can be fetched, and will be
     """
 
     channel: str
     inbounds: Sequence[Inbound] = ()
     overheard: Sequence[Inbound] = ()
-    notes: Sequence[tuple[Inbound, str]] = ()
     rejected: Sequence[Rejected] = ()
     statuses: Sequence[Status] = ()
     same_people: Sequence[SamePerson] = ()
@@ -33,7 +31,7 @@ class Arrival:
     @property
     def is_empty(self) -> bool:
         """Nothing to write."""
-        said = self.inbounds or self.overheard or self.notes or self.rejected
+        said = self.inbounds or self.overheard or self.rejected
         return not (said or self.statuses or self.same_people or self.cursor is not None)
 
     def alone(self, inbound: Inbound) -> Arrival:
@@ -48,12 +46,20 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """What became of an arrival. `messages` are the new rows as (session, message id),
-    `cancelled` the turns that a command took away."""
+    """What became of an arrival.
+
+    messages   the new rows as (session, message id)
+    denied     how many came from people without access
+    kept_out   why messages of people with access were not taken, one each
+    refused    external ids of both
+    cancelled  the turns that a command took away
+    """
 
     messages: Sequence[tuple[str, int]] = ()
     duplicates: int = 0
     denied: int = 0
+    kept_out: Sequence[str] = ()
+    refused: frozenset[str] = frozenset()
     cancelled: Sequence[str] = ()
 
 

@@ -129,6 +129,7 @@ def check_urls(**kwargs: Any) -> list[CheckMessage]:
     for name, example, number in (
         ("OPENCLAW_PUBLIC_URL", "https://chat.example.com", "E005"),
         ("OPENCLAW_AGENT_URL", "http://127.0.0.1:9000/rpc/message", "E006"),
+        ("OPENCLAW_AGENT_API_URL", "http://127.0.0.1:8000/api/v1", "E006"),
     ):
         value = getattr(settings, name)
         if value and not _is_http_url(value):

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from gateway.agents.base import AgentError, Agents, Final, Question, Token, Trace
+from gateway.api.grants import access
 from gateway.compose import Composer
 from gateway.ledger import Ledger, Unavailable
 from gateway.ledger.records import ClaimedTurn, FinishedTurn
@@ -268,6 +269,8 @@ def _question(turn: ClaimedTurn) -> Question:
         history=turn.history,
         origin=turn.origin,
         context=turn.context,
+        gateway=access(turn.session),
+        person=turn.person,
     )
 
 

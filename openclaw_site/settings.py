@@ -49,6 +49,7 @@ OPENCLAW_AGENT_RETRY_SECONDS: float = env.float("OPENCLAW_AGENT_RETRY_SECONDS", 
 OPENCLAW_AGENT_ATTEMPTS: int = env.int("OPENCLAW_AGENT_ATTEMPTS", 6)
 OPENCLAW_AGENT_MAX_BYTES: int = env.int("OPENCLAW_AGENT_MAX_BYTES", 4 * 1024 * 1024)
 OPENCLAW_AGENT_MAX_TURNS: int = env.int("OPENCLAW_AGENT_MAX_TURNS", 500)
+OPENCLAW_AGENT_API_URL: str = env.str("OPENCLAW_AGENT_API_URL", "").rstrip("/")
 OPENCLAW_HISTORY_MESSAGES: int = env.int("OPENCLAW_HISTORY_MESSAGES", 2000)
 
 # --- the bundled agent ------------------------------------------------------
@@ -135,6 +136,7 @@ INSTALLED_APPS = [
     "gateway",
 ]
 MIDDLEWARE = [
+    "gateway.api.edge.ApiEdge",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",

@@ -57,6 +57,9 @@ class Target:
 class Question:
     """One call of an agent. `history` holds one JSON object per message, as bytes:
     `{"role": "user", "content": "…"}`, with `"attachments": […]` only where there are any.
+
+    `gateway` is the way back to us, {"url", "token"}; `person` whom it is talking to,
+    {"name", "preferences", "notes"}, without what is empty.
     """
 
     turn: str
@@ -67,6 +70,8 @@ class Question:
     history: Sequence[bytes]
     origin: str = "user"
     context: Mapping[str, Any] = field(default_factory=dict)
+    gateway: Mapping[str, str] = field(default_factory=dict, repr=False)
+    person: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

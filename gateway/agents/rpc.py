@@ -44,6 +44,8 @@ def request(target: Target, question: Question) -> httpx.Request:
             "chatId": question.chat_id,
             "origin": question.origin,
             "context": dict(question.context),
+            **({"gateway": dict(question.gateway)} if question.gateway else {}),
+            **({"person": dict(question.person)} if question.person else {}),
         }
     )
     body = b'%b,"messages":[%b]}' % (fields[:-1], b",".join(question.history))

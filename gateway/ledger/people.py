@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from adapters.base import Inbound, SamePerson
 from gateway.ledger.records import Arrival
-from sessions_app.sql import dumps, loads, run, run_rows
+from sessions_app.sql import dumps, loads, loads_object, run, run_rows
 
 Ids = tuple[str, ...]
 
@@ -93,3 +94,15 @@ def _groups(arrival: Arrival) -> Iterable[Ids]:
     for same in arrival.same_people:
         if isinstance(same, SamePerson):
             yield (same.user_id, *same.aliases)
+
+
+def whom(name: str | None, preferences: Any, notes: Any) -> dict[str, Any]:
+    """Whom an agent talks to, without what is empty. In groups (None) that is nobody alone."""
+    if name is None:
+        return {}
+    said = {
+        "name": name,
+        "preferences": loads_object(preferences),
+        "notes": loads_object(notes),
+    }
+    return {field: value for field, value in said.items() if value}

@@ -65,7 +65,10 @@ class Ingested:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedTurn:
-    """A turn this process runs now. `attempt` is its fence, `name` who wrote, for people."""
+    """A turn this process runs now. `attempt` is its fence, `name` who wrote, for people.
+
+    `person` is whose conversation it is, {"name", "preferences", "notes"}; nothing in groups.
+    """
 
     id: str
     attempt: int
@@ -80,6 +83,7 @@ class ClaimedTurn:
     context: Mapping[str, Any]
     history: Sequence[bytes]
     name: str = ""
+    person: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
+from gateway.ledger.people import whom
 from gateway.ledger.records import ClaimedTurn, FinishedTurn, Part
 from sessions_app import clock
 from sessions_app.history import History, Wanted
@@ -30,9 +31,11 @@ MADE_BY = ("ingest", "finish_turns", "finish_fetches")
 
 _CANDIDATES = """
 SELECT t.id, t.attempts + 1, t.session_id, t.upto_seq, s.channel, s.chat_id, s.context, s.revision,
-       m.sender, m.target, m.origin, c.name
+       m.sender, m.target, m.origin, c.name,
+       CASE WHEN s.scope_key LIKE 'user:%%' THEN p.name END, p.preferences, p.notes
 FROM gateway_turn t
 JOIN sessions_app_session s ON s.id = t.session_id
+JOIN sessions_app_contact p ON p.id = s.contact_id
 LEFT JOIN sessions_app_message m ON m.session_id = t.session_id AND m.seq = t.upto_seq
 LEFT JOIN sessions_app_contact c ON c.channel = s.channel AND c.user_id = m.sender
 WHERE t.state IN ('queued', 'running') AND t.state = 'queued' AND t.not_before <= %s
@@ -378,6 +381,7 @@ def _claimed(row: Row, agent: int, history: Sequence[bytes]) -> ClaimedTurn:
         context=loads_object(row[6]),
         history=history,
         name=row[11] or "",
+        person=whom(*row[12:15]),
     )
 
 

@@ -67,7 +67,8 @@ def test_json_examples_fit_their_schema(kind: str) -> None:
 
 
 def test_request_example_has_exactly_the_fields_that_are_sent() -> None:
-    sent = json.loads(rpc.request(Target("a", "http://127.0.0.1/"), question()).content)
+    asked = question(gateway={"url": "u", "token": "t"}, person={"name": "Ann"})
+    sent = json.loads(rpc.request(Target("a", "http://127.0.0.1/"), asked).content)
     documented = json.loads(blocks("json request")[0])
     assert set(sent) == set(documented) == set(SCHEMAS["agent-request"]["properties"])
 
@@ -101,6 +102,8 @@ async def test_request_fits_its_schema(
     message["context"] = context
     await hear(client, target)
     await hear(client, target, question(history=[orjson.dumps(message)], origin="schedule"))
+    person = {"preferences": {"timezone": "Europe/Paris"}, "notes": {"cat": "Tom"}}
+    await hear(client, target, question(gateway={"url": "u", "token": "t"}, person=person))
     for call in fake.calls:
         check("agent-request", call.payload)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,11 +113,19 @@ PAGES: dict[str, list[Ask]] = {
         Ask(Who.SUPERUSER, path={"id": "{superuser}"}),
         Ask(Who.SUPERUSER, "post", {}, {"id": "{superuser}"}),
     ],
+    "api/v1/openapi.json": [Ask(Who.STRANGER)],
+    "api/v1/": [Ask(NOBODY, hidden=True)],  # only its name is used
     "chat/": [Ask(Who.PERSON)],
     "chat/login/": [Ask(Who.STRANGER), Ask(Who.STRANGER, "post", {})],
     "chat/leave/": [Ask(Who.STRANGER, "post")],
 }
 """Every address that is not a table's own five."""
+
+
+def of_api(address: str) -> list[Ask]:
+    """Of an operation of the API: no login counts there, only a token (tests/api/)."""
+    path = dict.fromkeys(re.findall(r"<(?:\w+:)?(\w+)>", address), "1")
+    return [Ask(NOBODY, method, path=path) for method in ("get", "post", "patch", "delete")]
 
 
 def of_table(part: str, rights: Rights, row: str) -> list[Ask]:

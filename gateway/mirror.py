@@ -22,18 +22,24 @@ from sessions_app.sql import moment, parse_moment, run, run_each, run_rows
 BATCH = 50
 """Sessions written at a time."""
 
-OPEN_STATES = ("pending", "queued", "running", "sending")
+OPEN_STATES = ("pending", "queued", "running", "sending", "waiting")
 """Dispositions and states that are not final."""
 
 _COLUMNS = """s.id, s.state, s.revision, s.last_activity, s.created_at, s.ended_at,
        m.size, m.revision, m.message_id, m.from_seq"""
+
+_FETCHING = """
+SELECT f.session_id FROM sessions_app_attachment a
+JOIN sessions_app_message f ON f.id = a.message_id WHERE a.state = 'waiting'
+"""
+"""Sessions of which a file is still being fetched."""
 
 _CHANGED = f"""
 SELECT {_COLUMNS} FROM sessions_app_session s
 LEFT JOIN sessions_app_mirror m ON m.session_id = s.id
 WHERE NOT s.state = 'terminated' AND (
     m.session_id IS NULL OR NOT m.last_activity = s.last_activity OR NOT m.revision = s.revision
-    OR (m.in_flight AND NOT {IN_FLIGHT}))
+    OR (m.in_flight AND NOT {IN_FLIGHT} AND s.id NOT IN ({_FETCHING})))
 LIMIT %s
 """  # noqa: S608  (constants of ours)
 
@@ -145,14 +151,23 @@ def _write(task: _Task, whole: Whole, newest: int, *, compare: bool) -> tuple[An
         task.last_activity,
         newest,
         min(open_seqs, default=whole["session"]["last_seq"] + 1),
-        any(entry["state"] in OPEN_STATES for entry in (*whole["turns"], *whole["deliveries"])),
+        any(entry["state"] in OPEN_STATES for entry in _work(whole)),
     )
+
+
+def _work(whole: Whole) -> Iterator[Entry]:
+    """What changes without the session being used: turns, deliveries, files."""
+    yield from whole["turns"]
+    yield from whole["deliveries"]
+    for message in whole["messages"]:
+        yield from message["attachments"]
 
 
 def _open_seqs(whole: Whole) -> Iterator[int]:
     """Places in the history at which something is not final."""
     for message in whole["messages"]:
-        if message["disposition"] in OPEN_STATES:
+        files = [file["state"] for file in message["attachments"]]
+        if not {message["disposition"], *files}.isdisjoint(OPEN_STATES):
             yield message["seq"]
     for turn in whole["turns"]:
         if turn["state"] in OPEN_STATES:

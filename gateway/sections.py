@@ -12,7 +12,7 @@ from typing import Any
 
 from gateway.models import Agent, Delivery, Turn
 from sessions_app import archive
-from sessions_app.archive import Entry, Wanted, written_moment
+from sessions_app.archive import Entry, Wanted
 from sessions_app.archive_fields import (
     Fields,
     flag,
@@ -26,7 +26,7 @@ from sessions_app.archive_fields import (
     time,
     whole,
 )
-from sessions_app.sql import dumps, loads, moment, run_rows
+from sessions_app.sql import dumps, loads, moment, run_rows, written_moment
 
 INTERRUPTED = "interrupted"
 """Error code of what was still under way in the file that it came from."""
@@ -78,6 +78,14 @@ _MESSAGES = """
 WITH wanted(session_id, seq) AS ({rows})
 SELECT m.session_id, m.seq, m.id FROM wanted w
 JOIN sessions_app_message m ON m.session_id = w.session_id AND m.seq = w.seq
+"""
+
+
+_FILES = """
+WITH wanted(session_id) AS ({rows})
+SELECT w.session_id, a.path FROM wanted w
+JOIN sessions_app_message m ON m.session_id = w.session_id
+JOIN sessions_app_attachment a ON a.message_id = m.id AND a.state = 'stored'
 """
 
 
@@ -219,6 +227,7 @@ class Deliveries:
         """Add parts that are not there. None of them is ever queued."""
         places = [(session, d["seq"]) for session, d in entries if d["seq"] is not None]
         messages = {(row[0], row[1]): row[2] for row in run_rows(_MESSAGES, places)}
+        entries = _with_own_files(entries)
         rows = [self._row(session, d, messages.get((session, d["seq"]))) for session, d in entries]
         return len(run_rows(_ADD_DELIVERIES, rows))
 
@@ -249,6 +258,24 @@ class Deliveries:
             d["status"],
             dumps(d["extra"]),
         )
+
+
+def _with_own_files(entries: Sequence[tuple[str, Entry]]) -> list[tuple[str, Entry]]:
+    """A part may carry a file of its own session only: sent again, it leads to nobody else's."""
+    carriers = {session for session, d in entries if "file" in d["extra"]}
+    own = set(run_rows(_FILES, [(session,) for session in sorted(carriers)]))
+    return [
+        (session, d if _owns(own, session, d["extra"].get("file")) else _without_file(d))
+        for session, d in entries
+    ]
+
+
+def _owns(own: set[tuple[Any, ...]], session: str, file: Any) -> bool:
+    return file is None or (isinstance(file, dict) and (session, file.get("path")) in own)
+
+
+def _without_file(d: Entry) -> Entry:
+    return d | {"extra": {name: value for name, value in d["extra"].items() if name != "file"}}
 
 
 def register() -> None:

@@ -22,8 +22,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from sessions_app import archive_attachments
 from sessions_app.archive_fields import Fields
-from sessions_app.sql import Row, loads, parse_moment, run_rows
+from sessions_app.sql import Row, loads, run_rows, written_moment
 
 FORMAT = "openclaw-session"
 VERSION = 1
@@ -80,12 +81,11 @@ JOIN sessions_app_message m ON m.session_id = w.session_id AND m.seq >= w.from_s
 ORDER BY m.session_id, m.seq
 """
 
-_ATTACHMENTS = """
+_OTHER_IDS = """
 WITH wanted(session_id, from_seq) AS ({rows})
-SELECT a.message_id, a.kind, a.mime, a.name, a.size, a.handle, a.created_at
-FROM wanted w
-JOIN sessions_app_message m ON m.session_id = w.session_id AND m.seq >= w.from_seq
-JOIN sessions_app_attachment a ON a.message_id = m.id
+SELECT w.session_id, a.user_id FROM wanted w
+JOIN sessions_app_session s ON s.id = w.session_id
+JOIN sessions_app_contactalias a ON a.contact_id = s.contact_id
 ORDER BY a.id
 """
 
@@ -95,9 +95,12 @@ def read(wanted: Sequence[Wanted]) -> Iterator[Whole]:
     rows = [(want.session, want.from_seq) for want in wanted]
     heads = run_rows(_SESSIONS, rows)
     messages = _messages(rows)
+    other_ids: dict[str, list[str]] = {}
+    for session, user_id in run_rows(_OTHER_IDS, rows):
+        other_ids.setdefault(session, []).append(user_id)
     others = {section.name: section.read(wanted) for section in sections}
     for row in heads:
-        whole = _head(row) | {"messages": messages.get(row[0], [])}
+        whole = _head(row, other_ids.get(row[0], [])) | {"messages": messages.get(row[0], [])}
         yield whole | {name: found.get(row[0], []) for name, found in others.items()}
 
 
@@ -153,13 +156,7 @@ def _place(key: int | str) -> tuple[int, str]:
     return (key, "") if isinstance(key, int) else (0, key)
 
 
-def written_moment(value: Any) -> str | None:
-    """A time as it stands in a file: ISO 8601 with its zone, UTC."""
-    found = parse_moment(value)
-    return found.isoformat() if found else None
-
-
-def _head(row: Row) -> Whole:
+def _head(row: Row, other_ids: list[str]) -> Whole:
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -184,6 +181,7 @@ def _head(row: Row) -> Whole:
             "channel": row[15],
             "user_id": row[16],
             "aliases": loads(row[17]),
+            "other_ids": other_ids,
             "name": row[18],
             "access": row[19],
             "preferences": loads(row[20]),
@@ -194,18 +192,7 @@ def _head(row: Row) -> Whole:
 
 
 def _messages(rows: Sequence[Row]) -> dict[str, list[Entry]]:
-    attachments: dict[int, list[Entry]] = {}
-    for row in run_rows(_ATTACHMENTS, rows):
-        attachments.setdefault(row[0], []).append(
-            {
-                "kind": row[1],
-                "mime": row[2],
-                "name": row[3],
-                "size": row[4],
-                "handle": row[5],
-                "created_at": written_moment(row[6]),
-            }
-        )
+    files = archive_attachments.read(rows)
     found: dict[str, list[Entry]] = {}
     for row in run_rows(_MESSAGES, rows):
         found.setdefault(row[0], []).append(
@@ -222,7 +209,7 @@ def _messages(rows: Sequence[Row]) -> dict[str, list[Entry]]:
                 "edited_at": written_moment(row[11]),
                 "context": loads(row[12]),
                 "generated": bool(row[13]),
-                "attachments": attachments.get(row[1], []),
+                "attachments": files.get(row[1], []),
             }
         )
     return found

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from sessions_app.ids import MEDIA_NAME
+
 Check = Callable[[Any], Any]
 Fields = Mapping[str, Check]
 
@@ -74,6 +76,15 @@ def identifier(value: Any) -> str:
     return value
 
 
+def media_name(value: Any) -> str:
+    """The generated name of a kept file; empty where it is missing."""
+    if value is None or value == "":
+        return ""
+    if not isinstance(value, str) or not re.fullmatch(MEDIA_NAME, value):
+        raise Unreadable("not the name of a kept file")
+    return value
+
+
 def whole(value: Any) -> int:
     """A whole number from 0; 0 where it is missing."""
     if value is None:
@@ -124,6 +135,12 @@ def json_list(value: Any) -> list[Any]:
     if value is not None and not isinstance(value, list):
         raise Unreadable("not a list")
     return value or []
+
+
+def texts(limit: int) -> Check:
+    """A list of texts that are not empty, of at most `limit` characters each."""
+    one = required(text(limit))
+    return lambda value: [one(entry) for entry in json_list(value)]
 
 
 def json_value(value: Any) -> Any:

@@ -6,14 +6,14 @@ or sent: what was still pending when the file was written comes back as failed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from django.db import DataError, IntegrityError, transaction
 
-from sessions_app import archive, clock
+from sessions_app import archive, archive_attachments, clock
 from sessions_app.archive import FORMAT, VERSION, Whole
 from sessions_app.archive_fields import (
     Unreadable,
@@ -27,6 +27,7 @@ from sessions_app.archive_fields import (
     parse,
     required,
     text,
+    texts,
     time,
     whole,
 )
@@ -60,18 +61,11 @@ _CONTACT = {
     "channel": required(text(32)),
     "user_id": required(text(255)),
     "aliases": json_list,
+    "other_ids": texts(255),
     "name": text(255),
     "access": one_of(*Contact.Access.values),
     "preferences": json_object,
     "notes": json_object,
-    "created_at": time,
-}
-_ATTACHMENT = {
-    "kind": text(32),
-    "mime": text(127),
-    "name": text(255),
-    "size": optional(whole),
-    "handle": text(1024),
     "created_at": time,
 }
 _MESSAGE = {
@@ -87,7 +81,7 @@ _MESSAGE = {
     "edited_at": optional(time),
     "context": json_object,
     "generated": flag,
-    "attachments": many(_ATTACHMENT),
+    "attachments": many(archive_attachments.FIELDS),
 }
 
 _ADD_CONTACTS = """
@@ -101,6 +95,15 @@ _CONTACTS = """
 WITH wanted(channel, user_id) AS ({rows})
 SELECT c.channel, c.user_id, c.id FROM wanted w
 JOIN sessions_app_contact c ON c.channel = w.channel AND c.user_id = w.user_id
+"""
+
+_ADD_ALIASES = """
+WITH wanted(channel, user_id, other) AS ({rows})
+INSERT INTO sessions_app_contactalias (channel, user_id, contact_id)
+SELECT w.channel, w.other, c.id FROM wanted w
+JOIN sessions_app_contact c ON c.channel = w.channel AND c.user_id = w.user_id
+WHERE NOT w.other = w.user_id
+ON CONFLICT DO NOTHING
 """
 
 _KNOWN = "SELECT id FROM sessions_app_session WHERE id IN ({rows})"
@@ -243,6 +246,7 @@ def _add_sessions(wholes: Sequence[Whole]) -> set[str]:
 
 
 def _contacts(wholes: Sequence[Whole]) -> dict[tuple[str, str], int]:
+    """(channel, user id) -> row. The oldest first: of two that are one person, it is used."""
     contacts = {(c["channel"], c["user_id"]): c for item in wholes if (c := item["contact"])}
     run_rows(
         _ADD_CONTACTS,
@@ -257,9 +261,11 @@ def _contacts(wholes: Sequence[Whole]) -> dict[tuple[str, str], int]:
                 dumps(c["notes"]),
                 moment(c["created_at"]),
             )
-            for c in contacts.values()
+            for c in sorted(contacts.values(), key=lambda c: c["created_at"])
         ],
     )
+    others = [(*key, other) for key, c in contacts.items() for other in c["other_ids"]]
+    run_rows(_ADD_ALIASES, others)
     return {(row[0], row[1]): row[2] for row in run_rows(_CONTACTS, list(contacts))}
 
 
@@ -310,7 +316,7 @@ def _add_messages(wholes: Sequence[Whole]) -> dict[str, tuple[int, int]]:
         for start in range(0, len(rows), CHUNK)
         for row in run_rows(_ADD_MESSAGES, rows[start : start + CHUNK])
     ]
-    _attach([(row[0], entries[row[1], row[2]][1]) for row in made])
+    archive_attachments.add([(row[0], entries[row[1], row[2]][1]) for row in made])
     found: dict[str, tuple[int, int]] = {}
     for _, session, seq in made:
         count, top = found.get(session, (0, 0))
@@ -346,25 +352,4 @@ def _message_row(session: str, channel: str, message: Whole, *, keeps_name: bool
         moment(message["edited_at"]),
         dumps(message["context"]),
         message["generated"],
-    )
-
-
-def _attach(messages: Collection[tuple[int, Whole]]) -> None:
-    run_each(
-        "INSERT INTO sessions_app_attachment "
-        "(message_id, kind, mime, name, size, handle, created_at) "
-        "VALUES (%s, %s, %s, %s, %s, %s, %s)",
-        [
-            (
-                row,
-                file["kind"],
-                file["mime"],
-                file["name"],
-                file["size"],
-                file["handle"],
-                moment(file["created_at"]),
-            )
-            for row, message in messages
-            for file in message["attachments"]
-        ],
     )

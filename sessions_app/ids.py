@@ -6,6 +6,9 @@ import base64
 import os
 import time
 
+MEDIA_NAME = r"[0-9a-f]{32}\.[a-z0-9]{1,8}"
+"""What the files in the media folder are called. No other name is ever looked for there."""
+
 
 def new_id(prefix: str) -> str:
     """`prefix` + "_" + 26 characters: 6 bytes of milliseconds, 10 of randomness."""

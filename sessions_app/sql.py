@@ -94,3 +94,9 @@ def parse_moment(value: Any) -> datetime | None:
         return None
     found = value if isinstance(value, datetime) else datetime.fromisoformat(value)
     return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def written_moment(value: Any) -> str | None:
+    """The same as it stands in a file: ISO 8601 with its zone, UTC."""
+    found = parse_moment(value)
+    return found.isoformat() if found else None

@@ -52,6 +52,14 @@ RETURNING sessions_app_attachment.id
 """
 
 
+_UNFILE = """
+UPDATE sessions_app_session SET archived_at = NULL
+WHERE archived_at IS NOT NULL AND id IN (
+    SELECT m.session_id FROM sessions_app_attachment a
+    JOIN sessions_app_message m ON m.id = a.message_id WHERE a.id IN ({rows}))
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimedFile:
     """A file that this process fetches now. `attempt` is its fence."""
@@ -104,7 +112,10 @@ class StartFetches:
 
 
 def finish_fetches(finished: Sequence[FinishedFile]) -> list[bool]:
-    """Verb: write down how it went. False where the file is not ours any more."""
+    """Verb: write down how it went. False where the file is not ours any more.
+
+    A session that has ended and was archived meanwhile is archived once more.
+    """
     rows = [
         (
             one.file.id,
@@ -120,6 +131,8 @@ def finish_fetches(finished: Sequence[FinishedFile]) -> list[bool]:
         for one in finished
     ]
     won = {row[0] for row in run_rows(_FINISH, rows)}
+    settled = [(one.file.id,) for one in finished if one.state != "waiting" and one.file.id in won]
+    run_rows(_UNFILE, settled)
     return [one.file.id in won for one in finished]
 
 

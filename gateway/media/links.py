@@ -16,11 +16,12 @@ from django.conf import settings
 from django.utils.crypto import salted_hmac
 
 from gateway.invitations import base_url
-from gateway.media.store import NAME, file_name
+from gateway.media.store import file_name
 from sessions_app import clock
+from sessions_app.ids import MEDIA_NAME
 
 PREFIX = "/media/"
-_PATH = re.compile(rf"{PREFIX}({NAME})(?:/[^/]*)?")
+_PATH = re.compile(rf"{PREFIX}({MEDIA_NAME})(?:/[^/]*)?")
 _SALT = "openclaw.media"
 _ROUND_SECONDS = 60
 

@@ -19,9 +19,9 @@ from typing import IO, Any
 from adapters._text import clean
 from adapters.base import File
 from gateway.media.content import HEAD_BYTES, OCTETS, content_of
+from sessions_app.ids import MEDIA_NAME
 
-NAME = r"[0-9a-f]{32}\.[a-z0-9]{1,8}"
-_NAME = re.compile(NAME)
+_NAME = re.compile(MEDIA_NAME)
 _WRITE_BYTES = 256 * 1024
 _DRAFT = ".draft-"
 DRAFT_SECONDS = 3600.0

@@ -9,12 +9,12 @@ from typing import Any
 import orjson
 from django.core.management import call_command
 
-from adapters.base import Media
+from adapters.base import Media, Quote
 from gateway.archiving import archive_ended, archive_folder, mirror_folder
 from gateway.ledger.records import Part
 from gateway.mirror import mirror_changed
 from gateway.models import Delivery, Turn
-from sessions_app.models import Attachment, Contact, Message, Session
+from sessions_app.models import Attachment, Contact, ContactAlias, Message, Session
 from tests.conftest import Clock
 from tests.core.kit import Verbs, inbound, sent
 
@@ -23,12 +23,18 @@ KEYS = ("id", "contact_id", "session_id", "message_id", "agent_id")
 OURS = ("archived_at", "crashes", "not_before", "lease_owner", "lease_until", "retried_at")
 """Columns about work, files and rows that mean nothing elsewhere."""
 
+KEPT = "0123456789abcdef0123456789abcdef.jpg"
+"""The generated name of a file in the media folder."""
+
 
 def snapshot(*leave_out: str) -> Rows:
     """Every conversation as its rows say, with names in place of row numbers."""
     drop = {*KEYS, *OURS, *leave_out}
     queries = {
         "contacts": Contact.objects.order_by("channel", "user_id").values(),
+        "aliases": ContactAlias.objects.order_by("channel", "user_id").values(
+            *_columns(ContactAlias), "contact__user_id"
+        ),
         "sessions": Session.objects.order_by("pk").values(
             *_columns(Session), "contact__user_id", "pk"
         ),
@@ -74,7 +80,11 @@ def converse(verbs: Verbs, external_id: str, text: str, user: str = "u1", **chan
 def some_conversations(verbs: Verbs, clock: Clock) -> None:
     """Three people; files, a silence, a failure, an edit, a name, notes; one comes back."""
     photo = Media(kind="image", handle="file-1", mime="image/jpeg", name="cat.jpg", size=123)
-    converse(verbs, "1", "hello\nאבג 🐈 \u2028 <b>", media=(photo,), sender_name="Ada")
+    quote = Quote("what was it?", "Bo", "0")
+    words = "hello\nאבג 🐈 \u2028 <b>"
+    more = {"media": (photo,) * 4, "aliases": ("+49",), "quote": quote, "forwarded": "Zoe"}
+    converse(verbs, "1", words, sender_name="Ada", **more)
+    _files_of_every_kind()
     clock.advance(10)
     converse(verbs, "2", "second", "u1")
     verbs.take_in(inbound("2", "second, better", "u1", is_edit=True))
@@ -85,9 +95,22 @@ def some_conversations(verbs: Verbs, clock: Clock) -> None:
     verbs.finish_turns([_failed(turn)])
     verbs.finish_deliveries([sent(claim) for claim in verbs.send()])
     Contact.objects.filter(user_id="u1").update(
-        access="allowed", aliases=["+49"], preferences={"tone": "kind"}, notes={"a": [1, None]}
+        access="allowed", preferences={"tone": "kind"}, notes={"a": [1, None]}
     )
+    Message.objects.filter(text="re second").update(generated=True, origin="schedule")
     Session.objects.filter(scope_key="user:u1").update(context={"topic": {"x": 1.5}})
+
+
+def _files_of_every_kind() -> None:
+    """What can have become of a file: kept, given up, deleted after its time, a link."""
+    kept, failed, pruned, _ = Attachment.objects.filter(message__role="user").order_by("pk")
+    fields: list[tuple[Attachment, dict[str, Any]]] = [
+        (kept, {"state": "stored", "path": KEPT, "attempts": 1}),
+        (failed, {"state": "failed", "error": "the platform has it no more", "attempts": 3}),
+        (pruned, {"state": "pruned", "path": KEPT.replace("0", "f"), "attempts": 1}),
+    ]
+    for file, changes in fields:
+        Attachment.objects.filter(pk=file.pk).update(**changes)
 
 
 def _failed(turn: Any) -> Any:

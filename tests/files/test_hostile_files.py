@@ -377,7 +377,7 @@ def test_a_link_in_place_of_a_mirror_is_not_followed(tmp_path: Path) -> None:
     whole=st.lists(st.binary(max_size=50).map(lambda b: b.replace(b"\n", b"") + b"\n"), max_size=5),
     cut=st.binary(max_size=200).map(lambda b: b.replace(b"\n", b"")),
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_appending_cuts_off_half_a_line_and_nothing_else(
     tmp_path: Path, whole: list[bytes], cut: bytes
 ) -> None:

@@ -75,7 +75,12 @@ def test_an_empty_database_gets_the_same_conversations(
 
     assert after == before
     assert len(after["messages"]) == 7
-    assert len(after["attachments"]) == 3
+    assert len(after["attachments"]) == 6
+    assert [row["state"] for row in after["attachments"]].count("stored") == 1
+    assert [row["user_id"] for row in after["aliases"]] == ["+49"]
+    asked = after["messages"][0]["context"]
+    assert asked["quote"]["text"] == "what was it?" and asked["forwarded"] == "Zoe"
+    assert sum(row["generated"] for row in after["messages"]) == 1
     assert len(after["turns"]) == 4
     assert "3 new sessions, 0 completed" in said
     assert "bad lines: 0." in said

@@ -21,6 +21,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
 from gateway import channels
+from gateway.schedules.when import BadTiming, zone_of
 
 TAG = "openclaw"
 
@@ -45,11 +46,13 @@ ABOVE_ZERO = (
     "OPENCLAW_FLUSH_SECONDS",
     "OPENCLAW_DELIVERY_MAX_AGE",
     "OPENCLAW_MAX_BODY_BYTES",
+    "OPENCLAW_SCHEDULES_MIN_SECONDS",
 )
 NOT_NEGATIVE = (
     "OPENCLAW_AGENT_RETRY_SECONDS",
     "OPENCLAW_DRAIN_SECONDS",
     "OPENCLAW_RETENTION_DAYS",
+    "OPENCLAW_SCHEDULES_PER_SESSION",
 )
 NOT_IN_SETTINGS = (
     "OPENCLAW_ALLOWED_HOSTS",
@@ -136,6 +139,17 @@ def check_urls(**kwargs: Any) -> list[CheckMessage]:
             hint = f"Give scheme and host, like {example}"
             found.append(Error(f"{name} is {value!r}.", hint, id=f"openclaw.{number}"))
     return found
+
+
+@register(TAG)
+def check_timezone(**kwargs: Any) -> list[CheckMessage]:
+    """openclaw.E015: a time zone that is not known here."""
+    try:
+        zone_of(settings.OPENCLAW_TIMEZONE)
+    except BadTiming as error:
+        hint = "Use a name like Europe/Paris. If even that is unknown, install tzdata."
+        return [Error(f"OPENCLAW_TIMEZONE: {error}.", hint, id="openclaw.E015")]
+    return []
 
 
 @register(TAG)

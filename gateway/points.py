@@ -22,6 +22,9 @@ NAMES = (
     "webhook:before_answer",
 )
 
+SCHEDULES = ("fire:before_claim", "fire:before_commit", "fire:after_commit")
+"""Around the firing of a planned send, which happens in the worker."""
+
 hook: Callable[[str], None] | None = None
 
 

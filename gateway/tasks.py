@@ -7,12 +7,15 @@ import logging
 from django.conf import settings
 from django.db import transaction
 from huey import crontab
-from huey.contrib.djhuey import HUEY, db_periodic_task
+from huey.contrib.djhuey import HUEY, db_periodic_task, db_task
 
 from gateway.cleanup import clean_sessions, forget_sessions
+from gateway.ledger.firing import fire_due, ring_soon
+from gateway.ledger.outcomes import settle
 from gateway.ledger.recovery import WORKER, beat
 from gateway.media.desk import make_store
 from gateway.media.retention import prune_files
+from sessions_app import clock
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +24,19 @@ logger = logging.getLogger(__name__)
 def beat_worker() -> None:
     """A sign of life, once a minute."""
     say_alive()
+
+
+@db_periodic_task(crontab(minute="*"))
+def tick() -> None:
+    """What is planned fires, once a minute; what is due in between has its own alarm."""
+    fire()
+    ring_soon(clock.now())
+
+
+@db_task()
+def fire_planned() -> None:
+    """The alarm to the second."""
+    fire()
 
 
 @db_periodic_task(crontab(minute="*/5"))
@@ -42,6 +58,20 @@ def prune() -> None:
     """Old files go, and those that nothing knows any more."""
     if gone := prune_files(make_store(), settings.OPENCLAW_MEDIA_DAYS):
         logger.info("deleted %d old files", gone)
+
+
+def fire() -> None:
+    """Do what is due, and note what came of earlier ones."""
+    if fired := fire_due(clock.now()):
+        logger.info("fired %d planned sends", fired)
+    settle(clock.now())
+
+
+@HUEY.on_startup()
+def catch_up() -> None:
+    """What was due while no worker ran, and an alarm for what is due right now."""
+    fire()
+    ring_soon(clock.now())
 
 
 @HUEY.on_startup()

@@ -62,6 +62,11 @@ OPENCLAW_RETENTION_DAYS: int = env.int("OPENCLAW_RETENTION_DAYS", 0)
 OPENCLAW_JSON: str = env.str("OPENCLAW_JSON", "archive")
 OPENCLAW_COMMANDS: bool = env.bool("OPENCLAW_COMMANDS", True)
 
+# --- planned sends ------------------------------------------------------------
+OPENCLAW_TIMEZONE: str = env.str("OPENCLAW_TIMEZONE", "UTC")
+OPENCLAW_SCHEDULES_PER_SESSION: int = env.int("OPENCLAW_SCHEDULES_PER_SESSION", 50)
+OPENCLAW_SCHEDULES_MIN_SECONDS: int = env.int("OPENCLAW_SCHEDULES_MIN_SECONDS", 60)
+
 # --- durability and delivery ------------------------------------------------
 OPENCLAW_DURABILITY: str = env.str("OPENCLAW_DURABILITY", "normal")
 OPENCLAW_FLUSH_SECONDS: float = env.float("OPENCLAW_FLUSH_SECONDS", 30.0)

@@ -67,6 +67,12 @@ def test_e003_zero_is_right_only_where_it_means_something(settings: Settings) ->
     assert "openclaw.E003" in found()
 
 
+@pytest.mark.parametrize("name", ["", "Mars/Base", "Europe"])
+def test_e015_time_zone_that_is_not_known(settings: Settings, name: str) -> None:
+    settings.OPENCLAW_TIMEZONE = name
+    assert repr(name) in found()["openclaw.E015"].msg
+
+
 @pytest.mark.parametrize("port", [0, -1, 65536])
 @pytest.mark.parametrize("name", ["OPENCLAW_PORT", "OPENCLAW_PI_PORT"])
 def test_e004_port_that_does_not_exist(settings: Settings, name: str, port: int) -> None:

@@ -1,0 +1,1 @@
+"""When planned sends are due: pure timing, without rows and without a clock."""

@@ -35,17 +35,20 @@ LIMIT %s
 def clean_sessions() -> int:
     """Mark the idle, end the expired that have no work in flight. Returns how many ended.
 
-    While the gateway is down nothing is done: nobody could have written.
+    Only time up to the gateway's last sign of life counts: after it nobody could
+    have written. While the gateway is down nothing is done.
     """
     now = clock.now()
-    if not _gateway_is_up(now):
+    alive = _last_sign()
+    if alive is None or (now - alive).total_seconds() >= GATEWAY_SECONDS:
         return 0
+    counted = min(alive, now)
     sessions = channels.session_manager()
-    _mark_idle(sessions, now)
+    _mark_idle(sessions, counted)
     ended = 0
     while True:
         with transaction.atomic():
-            late = [row[0] for row in run(_EXPIRED, (moment(now), BATCH))]
+            late = [row[0] for row in run(_EXPIRED, (moment(counted), BATCH))]
             sessions.expire(late, now)
         ended += len(late)
         if len(late) < BATCH:
@@ -73,10 +76,10 @@ def forget_sessions() -> int:
             return forgotten
 
 
-def _gateway_is_up(now: datetime) -> bool:
+def _last_sign() -> datetime | None:
+    """When the gateway was surely up for the last time."""
     rows = run("SELECT at FROM gateway_heartbeat WHERE name = %s", (GATEWAY,))
-    last = parse_moment(rows[0][0]) if rows else None
-    return last is not None and (now - last).total_seconds() < GATEWAY_SECONDS
+    return parse_moment(rows[0][0]) if rows else None
 
 
 def _mark_idle(sessions: SessionManager, now: datetime) -> None:

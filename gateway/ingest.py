@@ -1,17 +1,18 @@
 """The way in: what an adapter read is cleaned, sifted by the mention rule, and kept.
 
-Returning means committed, except with durability `batched`, where the answer
-comes first and the commit as soon as it can.
+Returning means committed, except with durability `batched` for what platforms
+push to us: there the answer comes first and the commit right after. A listener
+always waits for the commit: its position must not move before it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 from adapters._text import clean
 from adapters.base import (
@@ -27,6 +28,7 @@ from adapters.base import (
     SendError,
     Status,
 )
+from gateway.backlog import FLUSH_SECONDS, Backlog
 from gateway.ledger import Ledger, Unavailable
 from gateway.ledger.records import Arrival, Ingested
 from gateway.lines import Line
@@ -64,30 +66,38 @@ class Ingress:
         """`on_cancelled` hears the ids of turns that a person's command took away."""
         self._ledger, self._stream = ledger, stream
         self._answer_first, self._on_cancelled = answer_first, on_cancelled
-        self._writing: set[asyncio.Task[None]] = set()
+        self._backlog = Backlog()
+        self._telling: set[asyncio.Task[None]] = set()
 
     async def accept(
         self, line: Line, arrivals: Sequence[Arriving], cursor: str | None = None
     ) -> None:
-        """Keep what came in on one channel. Raises `Unavailable`; then nothing was kept."""
+        """Keep what a listener read. Returns after the commit.
+
+        Raises `Unavailable`; then nothing was kept.
+        """
         arrival = sift(line, arrivals, cursor)
+        line.heard(len(arrival.inbounds))
+        if not arrival.is_empty:
+            await self._keep(line, arrival, self._write)
+
+    async def take(self, line: Line, arrivals: Sequence[Arriving]) -> None:
+        """Keep what was pushed to us: as `accept`, or with `batched` before the commit."""
+        arrival = sift(line, arrivals, None)
         line.heard(len(arrival.inbounds))
         if arrival.is_empty:
             return
-        if self._answer_first:
-            self._in_background(self._keep(line, arrival, self._persist))
+        if self._answer_first and self._backlog.has_room():
+            characters = sum(len(inbound.text) for inbound in arrival.inbounds)
+            self._backlog.add(self._keep(line, arrival, self._persist), characters)
             return
         await self._keep(line, arrival, self._write)
 
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
-
     async def flush(self) -> None:
-        """Wait until everything that was answered first is committed."""
-        while self._writing:
-            await asyncio.wait(list(self._writing))
+        """Wait until what was answered first is committed, or the database stays out."""
+        await self._backlog.flush()
+        if self._telling:
+            await asyncio.wait(list(self._telling), timeout=FLUSH_SECONDS)
 
     async def _keep(self, line: Line, arrival: Arrival, write: Write) -> None:
         try:
@@ -124,7 +134,13 @@ class Ingress:
         return kept
 
     async def _persist(self, arrival: Arrival) -> Ingested:
-        kept: Ingested = await persist(self._ledger, "ingest", arrival)
+        with contextlib.suppress(Unavailable):
+            return await self._write(arrival)
+        self._backlog.refused()
+        try:
+            kept: Ingested = await persist(self._ledger, "ingest", arrival)
+        finally:
+            self._backlog.taken()
         return kept
 
     def _note(self, line: Line, ingested: Ingested) -> None:
@@ -146,7 +162,9 @@ class Ingress:
         if isinstance(adapter, Acknowledger):
             for inbound in arrival.inbounds:
                 if not inbound.is_edit and inbound.external_id not in ingested.refused:
-                    self._in_background(_tell(adapter, inbound))
+                    task = asyncio.create_task(_tell(adapter, inbound))
+                    self._telling.add(task)
+                    task.add_done_callback(self._telling.discard)
 
 
 async def _tell(adapter: Acknowledger, inbound: Inbound) -> None:

@@ -232,11 +232,10 @@ class Runtime:
         await self.transport.aclose()
         _current = None
 
-    async def accept(
-        self, channel: str, arrivals: Sequence[Arriving], cursor: str | None = None
-    ) -> None:
-        """Keep what came in. Returns after the commit; raises `Unavailable`."""
-        await self.ingress.accept(self.lines[channel], arrivals, cursor)
+    async def accept(self, channel: str, arrivals: Sequence[Arriving]) -> None:
+        """Keep what was pushed to us, by a webhook or a page. Returns after the commit
+        (with durability `batched`, before it); raises `Unavailable`."""
+        await self.ingress.take(self.lines[channel], arrivals)
 
     async def cancel_turn(self, turn_id: str) -> bool:
         """End a running turn. False where it does not run here."""

@@ -15,7 +15,7 @@ from gateway.agents.base import AgentError, Agents, Final, Question, Token, Trac
 from gateway.api.grants import access
 from gateway.compose import Composer
 from gateway.ledger import Ledger, Unavailable
-from gateway.ledger.records import ClaimedTurn, FinishedTurn
+from gateway.ledger.records import ClaimedTurn, FinishedTurn, Part
 from gateway.points import reached
 from gateway.preview import Previews
 from gateway.router import Router
@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 MAX_BACKOFF_SECONDS = 60.0
 MAX_RETRY_AFTER_SECONDS = 3600.0
+LONG_TEXT = 20_000
+"""Characters from which on an answer is cut into parts in a thread: it takes a while."""
+
 MAX_DETAIL = 500
 """Characters of an error kept on a row."""
 
@@ -210,11 +213,7 @@ class TurnRunner:
         live.replace(text)
         attachments = await self._bring_in(final.attachments, agent_url)
         usage, context = final.metadata.get("usage"), final.metadata.get("context")
-        parts = (
-            []
-            if final.silent
-            else self._composer.answer(turn.channel, text, attachments, final.buttons)
-        )
+        parts = [] if final.silent else await self._parts(turn, text, attachments, final)
         return FinishedTurn(
             turn,
             "done",
@@ -225,6 +224,12 @@ class TurnRunner:
             usage=usage if isinstance(usage, dict) else {},
             context=context if isinstance(context, dict) else {},
         )
+
+    async def _parts(
+        self, turn: ClaimedTurn, text: str, attachments: Attachments, final: Final
+    ) -> list[Part]:
+        compose = partial(self._composer.answer, turn.channel, text, attachments, final.buttons)
+        return compose() if len(text) < LONG_TEXT else await asyncio.to_thread(compose)
 
     def _retry(self, turn: ClaimedTurn, error: AgentError) -> FinishedTurn:
         delay = backoff(turn.attempt, self._settings.retry_seconds)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from adapters.base import Adapter, SendError, Typist
 from gateway.ledger.records import ClaimedTurn
+
+logger = logging.getLogger(__name__)
 
 FIRST_SECONDS = 0.4
 """An answer that is there sooner needs no sign."""
@@ -51,4 +54,7 @@ async def _keep(typist: Typist, pause: float, turn: ClaimedTurn) -> None:
             await typist.typing(turn.chat_id, turn.target)
         except SendError:
             return  # a sign is not worth a second try
+        except Exception:  # worker edge: nobody waits for this task, and the answer goes on
+            logger.exception("channel %s: the typing sign failed on our side", turn.channel)
+            return
         await asyncio.sleep(pause)

@@ -19,6 +19,7 @@ from django.db.models.functions import Greatest
 
 from gateway import channels
 from gateway.ledger.deliveries import MAX_TRACE, RETRY
+from gateway.ledger.handover import HANDED_OVER
 from gateway.models import Audit, Delivery, Turn
 from sessions_app import clock
 from sessions_app.models import Attachment, Message, Session
@@ -146,6 +147,25 @@ def fetch_files(actor: str, file_ids: Iterable[int]) -> int:
         return _note(actor, "fetch_file", [(str(f.pk), {"error": f.error}) for f in files], now)
 
 
+def hand_over(actor: str, session_ids: Iterable[str], handler: str) -> int:
+    """Give open sessions to an operator, or back to their agent; the fence is raised.
+
+    The turns of a session that changes hands are stopped: what they had said is
+    kept with them and not sent, and what they were to answer is handed over.
+    """
+    now = clock.now()
+    with transaction.atomic():
+        others = Session.objects.exclude(state=Session.State.TERMINATED).exclude(handler=handler)
+        sessions = _hold(others, session_ids)
+        ids = [session.pk for session in sessions]
+        Session.objects.filter(pk__in=ids).update(handler=handler, fence=F("fence") + 1)
+        turns = list(Turn.objects.filter(state__in=OPEN, session__in=ids).select_for_update())
+        disposition = Message.Disposition.HANDED_OVER
+        _cancel(actor, turns, {"because": HANDED_OVER}, disposition)
+        notes = [(session.pk, {"handler": session.handler}) for session in sessions]
+        return _note(actor, "hand_over", notes, now)
+
+
 def terminate_sessions(actor: str, session_ids: Iterable[str]) -> int:
     """End open sessions and stop their turns. What was said already still goes out."""
     now = clock.now()
@@ -169,14 +189,19 @@ def restore_sessions(actor: str, session_ids: Iterable[str]) -> int:
         return _note(actor, "restore_session", notes, now)
 
 
-def _cancel(actor: str, turns: Sequence[Turn], detail: dict[str, Any]) -> int:
+def _cancel(
+    actor: str,
+    turns: Sequence[Turn],
+    detail: dict[str, Any],
+    disposition: str = Message.Disposition.SILENT,
+) -> int:
     now = clock.now()
     Turn.objects.filter(pk__in=[turn.pk for turn in turns]).update(
         state=Turn.State.CANCELLED, ended_at=now, lease_owner="", lease_until=None
     )
     for turn in turns:
         _messages(turn, Message.Disposition.PENDING, _before(turn, state__in=OPEN)).update(
-            disposition=Message.Disposition.SILENT
+            disposition=disposition
         )
     return _note(actor, "cancel_turn", [(turn.pk, _was(turn) | detail) for turn in turns], now)
 

@@ -65,9 +65,12 @@ class Ingested:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedTurn:
-    """A turn this process runs now. `attempt` is its fence, `name` who wrote, for people.
+    """A turn this process runs now.
 
-    `person` is whose conversation it is, {"name", "preferences", "notes"}; nothing in groups.
+    attempt  its own fence: only the latest attempt may end it
+    fence    its session's, raised when the session changes hands
+    name     who wrote, for people
+    person   whose conversation it is, {"name", "preferences", "notes"}; nothing in groups
     """
 
     id: str
@@ -84,6 +87,7 @@ class ClaimedTurn:
     history: Sequence[bytes]
     name: str = ""
     person: Mapping[str, Any] = field(default_factory=dict)
+    fence: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
+from gateway.ledger.handover import SAME_HANDS, drop_unheard
 from gateway.ledger.people import whom
 from gateway.ledger.records import ClaimedTurn, FinishedTurn, Part
 from sessions_app import clock
@@ -32,7 +33,7 @@ MADE_BY = ("ingest", "finish_turns", "finish_fetches")
 _CANDIDATES = """
 SELECT t.id, t.attempts + 1, t.session_id, t.upto_seq, s.channel, s.chat_id, s.context, s.revision,
        m.sender, m.target, m.origin, c.name,
-       CASE WHEN s.scope_key LIKE 'user:%%' THEN p.name END, p.preferences, p.notes
+       CASE WHEN s.scope_key LIKE 'user:%%' THEN p.name END, p.preferences, p.notes, s.fence
 FROM gateway_turn t
 JOIN sessions_app_session s ON s.id = t.session_id
 JOIN sessions_app_contact p ON p.id = s.contact_id
@@ -61,9 +62,9 @@ WHERE gateway_turn.id = chosen.id AND gateway_turn.state = 'queued'
 RETURNING gateway_turn.id
 """
 
-_FINISH = """
-WITH ended(id, attempt, state, partial, events, usage, code, detail, first, ended, later)
-  AS ({rows})
+_FINISH = f"""
+WITH ended(id, attempt, state, partial, events, usage, code, detail, first, ended, later, fence)
+  AS ({{rows}})
 UPDATE gateway_turn
 SET state = ended.state, partial_text = ended.partial, events = ended.events,
     usage = ended.usage, error_code = ended.code, error_detail = ended.detail,
@@ -72,8 +73,9 @@ SET state = ended.state, partial_text = ended.partial, events = ended.events,
 FROM ended
 WHERE gateway_turn.id = ended.id AND gateway_turn.attempts = ended.attempt
   AND gateway_turn.state = 'running' AND gateway_turn.lease_owner = %s
+  AND {SAME_HANDS}
 RETURNING gateway_turn.id
-"""
+"""  # noqa: S608  (a constant of ours)
 
 _KEEP = """
 UPDATE gateway_turn SET partial_text = %s, events = %s, first_token_at = %s
@@ -180,7 +182,9 @@ class FinishTurns:
         ended = [item for item in finished if item.turn.id in won]
         messages, ids = append_replies(self._sessions, ended, now)
         self._settle([item for item in ended if item.state in DISPOSITIONS], messages, now)
-        _keep_words([item for item in finished if item.turn.id not in won])
+        if lost := [item for item in finished if item.turn.id not in won]:
+            drop_unheard(lost, self._owner, now)
+            _keep_words(lost)
         return [Ended(item.turn.id in won, ids.get(item.turn.id)) for item in finished]
 
     def _settle(
@@ -362,6 +366,7 @@ def _columns(item: FinishedTurn, now: datetime) -> tuple[Any, ...]:
         moment(item.first_token_at),
         moment(now) if item.state != "queued" else None,
         moment(item.not_before),
+        item.turn.fence,
     )
 
 
@@ -382,6 +387,7 @@ def _claimed(row: Row, agent: int, history: Sequence[bytes]) -> ClaimedTurn:
         history=history,
         name=row[11] or "",
         person=whom(*row[12:15]),
+        fence=row[15],
     )
 
 

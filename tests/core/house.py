@@ -79,6 +79,7 @@ class House:
         sender: SenderSettings | None = None,
         runner: RunnerSettings | None = None,
         store: Store | None = None,
+        answer_first: bool = False,
     ) -> None:
         self.store = store or Store(Path("/nonexistent"), 0)
         self.verbs = Verbs()
@@ -124,7 +125,7 @@ class House:
             sender or SenderSettings(mark="(again)", retry_seconds=0.001),
         )
         self.line = Line(CHANNEL, self.chat, Rules(access="open"))
-        self.ingress = Ingress(self.ledger, self.stream, answer_first=False)
+        self.ingress = Ingress(self.ledger, self.stream, answer_first)
         self.verbs.start_turns._route = self.router.route
         self.verbs.start_deliveries._gate = self.limiter
 

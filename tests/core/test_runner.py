@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from adapters._split import split
+from adapters.base import Capabilities
+from gateway import typing as typing_signs
 from gateway.agents.base import AgentError, Event, Final, Question, Token, Trace
+from gateway.ledger import operate
 from gateway.ledger.recovery import take_over
 from gateway.media.store import Store
 from gateway.models import Agent, Delivery, Turn
 from gateway.turns import RunnerSettings, backoff
 from sessions_app.models import Message, Session
 from tests.core.house import House, at_points
-from tests.core.kit import Verbs, dispositions, history_of, inbound, texts, turns, until
+from tests.core.kit import TestChat, Verbs, dispositions, history_of, inbound, texts, turns, until
 
 pytestmark = pytest.mark.usefixtures("agent")
 
@@ -49,6 +55,22 @@ class Stuck:
             yield Final("".join(self.said) or "done")
         finally:
             self.closed += 1
+
+
+class TypingChat(TestChat):
+    """A channel with a typing sign that does not stay long."""
+
+    capabilities = Capabilities(text_limit=200, typing_seconds=0.005)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.signs: list[str] = []
+        self.fault: Exception | None = None
+
+    async def typing(self, chat_id: str, target: Mapping[str, Any]) -> None:
+        self.signs.append(chat_id)
+        if self.fault:
+            raise self.fault
 
 
 async def _turn(house: House) -> Turn:
@@ -340,6 +362,94 @@ async def test_the_end_of_a_turn_that_was_taken_away_is_unheard() -> None:
         assert (await watcher.frames())[-1]["state"] == "cancelled"
         assert await house.read(texts) == ["a"]
         assert house.chat.sent == []
+
+
+@pytest.mark.parametrize("how", ["verb", "row"])
+async def test_the_bot_answers_after_a_human_took_over(how: str) -> None:
+    """CW 11363: an answer under way is kept for people to see, and not sent."""
+    stuck = Stuck("half an answer")
+
+    def take_over_session() -> None:
+        (session,) = Session.objects.all()
+        if how == "verb":
+            assert operate.hand_over("boss", [session.pk], "operator") == 1
+        else:  # however the session changed hands: the fence alone keeps the agent out
+            Session.objects.update(handler="operator", fence=1)
+
+    async with House(stuck) as house:
+        await house.write(inbound("1", "a"))
+        await until(lambda: house.stream.turns() and house.stream.turns()[0].text)
+        await house.read(take_over_session)
+        stuck.go.set()
+        await until(lambda: not house.runner.running())
+        turn = await _turn(house)
+        assert (turn.state, turn.partial_text) == ("cancelled", "half an answer")
+        await house.write(inbound("2", "b"))
+        assert await house.read(texts) == ["a", "b"]
+        assert await house.read(dispositions) == {"a": "handed_over", "b": "handed_over"}
+        assert house.chat.sent == []
+        await house.read(
+            lambda: operate.hand_over("boss", Session.objects.values_list("pk", flat=True), "agent")
+        )
+        await house.write(inbound("3", "c"))
+        assert await house.said(1) == ["half an answer"]
+
+
+async def test_a_long_answer_leaves_no_event_loop_frozen() -> None:
+    """OC 75330: one session's very long answer must not stop everybody else."""
+    chat = TestChat()
+    chat.capabilities = Capabilities(text_limit=100_000)  # type: ignore[misc]  # this one's own
+    answer = "```\n" * 80_000
+    began = time.perf_counter()
+    split(answer, 100_000, "codepoints")
+    inline = time.perf_counter() - began
+    lags: list[float] = []
+
+    async def say(question: Question) -> AsyncIterator[Event]:
+        yield Final(answer)
+
+    async def watch() -> None:
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(0.002)
+            lags.append(time.perf_counter() - before)
+
+    async with House(say, chat) as house:
+        watching = asyncio.create_task(watch())
+        await house.write(inbound("1", "a"))
+        await house.said(4, 60)
+        watching.cancel()
+    assert max(lags) < inline / 2, f"{max(lags):.2f} s late, of {inline:.2f} s of work"
+
+
+async def test_a_fault_of_the_typing_sign_is_logged_and_harms_no_answer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(typing_signs, "FIRST_SECONDS", 0.0)
+    chat, stuck = TypingChat(), Stuck("fine")
+    chat.fault = KeyError("not ours")
+    async with House(stuck, chat) as house:
+        await house.write(inbound("1", "a"))
+        await until(lambda: "the typing sign failed on our side" in caplog.text)
+        stuck.go.set()
+        assert await house.said(1) == ["fine"]
+
+
+async def test_the_typing_sign_is_shown_again_while_a_turn_runs_and_then_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(typing_signs, "FIRST_SECONDS", 0.0)
+    chat, stuck = TypingChat(), Stuck("fine")
+    async with House(stuck, chat) as house:
+        await house.write(inbound("1", "a"))
+        await until(lambda: len(chat.signs) >= 3)
+        assert set(chat.signs) == {"chat-u1"}
+        stuck.go.set()
+        assert await house.said(1) == ["fine"]
+        await until(lambda: not house.runner.running())
+        shown = len(chat.signs)
+        await asyncio.sleep(0.05)
+        assert len(chat.signs) == shown
 
 
 async def test_an_end_that_cannot_be_written_fails_the_turn_and_frees_the_session() -> None:

@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from gateway import cleanup
 from gateway.cleanup import clean_sessions, forget_sessions
-from gateway.ledger.recovery import GATEWAY, beat
+from gateway.ledger.recovery import GATEWAY, beat, resume_sessions
 from gateway.models import Delivery, Turn
 from sessions_app.models import Message, Session
 from tests.conftest import Clock
@@ -128,6 +128,36 @@ def test_nothing_ends_while_the_gateway_is_down(verbs: Verbs, clock: Clock) -> N
     clock.advance(3600)
     assert clean_sessions() == 0
     assert _state() == "active"
+
+
+@pytest.mark.parametrize("quiet", [11, 30, 59])
+def test_time_since_the_gateways_last_sign_of_life_does_not_count(
+    verbs: Verbs, clock: Clock, quiet: float
+) -> None:
+    """It may have died right after it: the worker must not end what a restart would go on with."""
+    _chat(verbs, "1")
+    assert _pass(clock, 895) == 0
+    clock.advance(quiet)
+    assert clean_sessions() == 0
+    assert _state() == "idle"
+    beat(GATEWAY)  # it lives, and only had not said so
+    assert clean_sessions() == 1
+
+
+def test_a_session_that_would_have_ended_while_the_gateway_was_down_goes_on(
+    verbs: Verbs, clock: Clock
+) -> None:
+    """OPENCLAW_RESTORE=on_restart, with the worker running all the time."""
+    _chat(verbs, "1")
+    assert _pass(clock, 895) == 0
+    for _ in range(60):
+        clock.advance(60)
+        assert clean_sessions() == 0
+    resume_sessions(verbs.sessions, "on_restart")
+    beat(GATEWAY)
+    assert clean_sessions() == 0
+    verbs.take_in(inbound("2", "hello again"))
+    assert texts() == ["q1", "re q1", "hello again"]
 
 
 def test_each_channel_has_its_own_time_out(verbs: Verbs, clock: Clock, settings: Settings) -> None:

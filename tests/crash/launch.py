@@ -2,7 +2,9 @@
 
 `python -m tests.crash.launch` reads CRASH_TRAP, the path of a file that holds
 `{"point": "ingest:after_commit", "arrival": 3}` once the trap is set: at the
-third arrival there, counted from when the file appeared, it is SIGKILL.
+third arrival there, counted from when the file appeared, it is SIGKILL. With
+"pause" the thread that got there waits so many seconds first: what the rest of the
+process does too early meanwhile is done.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 from django.core.management import execute_from_command_line
@@ -27,6 +30,7 @@ class Trap:
         self._lock = threading.Lock()
         self._point = ""
         self._left = 0
+        self._pause = 0.0
 
     def __call__(self, name: str) -> None:
         with self._lock:
@@ -35,6 +39,7 @@ class Trap:
             if name == self._point:
                 self._left -= 1
                 if self._left == 0:
+                    time.sleep(self._pause)
                     os.kill(os.getpid(), signal.SIGKILL)
 
     def _set(self) -> bool:
@@ -43,6 +48,7 @@ class Trap:
         except FileNotFoundError:
             return False
         self._point, self._left = wanted["point"], wanted["arrival"]
+        self._pause = wanted["pause"]
         return True
 
 

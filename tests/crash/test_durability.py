@@ -10,14 +10,20 @@ from typing import Any
 
 import pytest
 
-from tests.crash.trapped import KILLS, TrappedGateway, crash_at, under_load
+from tests.crash.trapped import (
+    KILLS,
+    TrappedGateway,
+    crash_at,
+    under_load,
+    wait_for_death,
+)
 from tests.e2e.world import MODES, World, wait_until, world
 from tests.fakes.telegram import FakeTelegram
 
 pytestmark = pytest.mark.heavy
 
-AT_RISK_SECONDS = 1.0
-"""What was acknowledged this long before the crash is safe from it."""
+AT_RISK_SECONDS = {"webhook": 1.0, "polling": 0.0}
+"""What was acknowledged this long before the crash is safe from it; polled messages always."""
 
 ROUNDS = max(4, KILLS // 20)
 
@@ -62,7 +68,7 @@ def test_batched_loses_only_what_was_acknowledged_in_the_last_moment(
             at_risk |= {
                 name
                 for name, update_id in made.update_ids.items()
-                if telegram.acked.get(update_id, 0.0) > killed_at - AT_RISK_SECONDS
+                if telegram.acked.get(update_id, 0.0) > killed_at - AT_RISK_SECONDS[mode]
             }
             made.gateway.spawn()
             wait_until(partial(only_these_are_open, made, at_risk), 60)
@@ -74,6 +80,24 @@ def test_batched_loses_only_what_was_acknowledged_in_the_last_moment(
         assert made.tally.problems(reported=lost) == {}
         assert made.gateway.stop() == 0
         assert made.probe.faults() == []
+
+
+@pytest.mark.parametrize("kill", range(2))
+def test_batched_loses_nothing_that_was_polled(tmp_path: Path, kill: int) -> None:
+    """It dies before the commit, but not before the next poll could have gone out."""
+    with world(tmp_path, "polling", kind=TrappedGateway, OPENCLAW_DURABILITY="batched") as made:
+        gateway = made.gateway
+        assert isinstance(gateway, TrappedGateway)
+        gateway.set_trap("ingest:before_commit", 1 + kill, pause=1.0)
+        with under_load(made, range(30_301, 30_306), per_second=20):
+            wait_for_death(gateway, "ingest:before_commit")
+        gateway.remove_trap()
+        gateway.spawn()
+
+        made.settle()
+        made.quiet()
+        assert made.tally.problems() == {}
+        assert made.tally.marked() == 0
 
 
 def test_batched_writes_everything_before_it_stops(tmp_path: Path) -> None:

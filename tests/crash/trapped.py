@@ -53,10 +53,11 @@ class TrappedGateway(Gateway):
         """The file that sets the trap."""
         return self.data_dir.parent / "trap.json"
 
-    def set_trap(self, point: str, arrival: int) -> None:
-        """From now on, or from its next start: it dies at that arrival at `point`."""
+    def set_trap(self, point: str, arrival: int, pause: float = 0.0) -> None:
+        """From now on, or from its next start: it dies at that arrival at `point`,
+        where it has waited for `pause` seconds."""
         draft = self.data_dir.parent / "trap.draft"
-        draft.write_text(json.dumps({"point": point, "arrival": arrival}))
+        draft.write_text(json.dumps({"point": point, "arrival": arrival, "pause": pause}))
         os.replace(draft, self.trap)
 
     def remove_trap(self) -> None:
@@ -142,10 +143,11 @@ def crash_in_recovery(world: Place, point: str, people: Sequence[int]) -> None:
 
 
 def crash_somewhen(world: Place, moment: random.Random) -> None:
-    """It dies some time after its start, perhaps during it, and is started again."""
+    """It dies some time after it came up, at work, and is started again."""
     gateway = world.gateway
     assert isinstance(gateway, TrappedGateway)
-    time.sleep(moment.uniform(0.05, 3.0))
+    gateway.wait_ready()
+    time.sleep(moment.uniform(0.05, 1.5))
     gateway.kill9()
     gateway.kills += 1
     gateway.spawn(wait=False)

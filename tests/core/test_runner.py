@@ -400,26 +400,26 @@ async def test_a_long_answer_leaves_no_event_loop_frozen() -> None:
     chat = TestChat()
     chat.capabilities = Capabilities(text_limit=100_000)  # type: ignore[misc]  # this one's own
     answer = "```\n" * 80_000
-    began = time.perf_counter()
+    began = time.thread_time()
     split(answer, 100_000, "codepoints")
-    inline = time.perf_counter() - began
-    lags: list[float] = []
+    inline = time.thread_time() - began
+    steps: list[float] = []
 
     async def say(question: Question) -> AsyncIterator[Event]:
         yield Final(answer)
 
-    async def watch() -> None:
+    async def watch() -> None:  # the loop's own time, so that a busy machine does not count
         while True:
-            before = time.perf_counter()
+            before = time.thread_time()
             await asyncio.sleep(0.002)
-            lags.append(time.perf_counter() - before)
+            steps.append(time.thread_time() - before)
 
     async with House(say, chat) as house:
         watching = asyncio.create_task(watch())
         await house.write(inbound("1", "a"))
         await house.said(4, 60)
         watching.cancel()
-    assert max(lags) < inline / 2, f"{max(lags):.2f} s late, of {inline:.2f} s of work"
+    assert max(steps) < inline / 2, f"{max(steps):.2f} s in one go, of {inline:.2f} s of work"
 
 
 async def test_a_fault_of_the_typing_sign_is_logged_and_harms_no_answer(

@@ -96,8 +96,6 @@ class BlueBubbles:
             found = await self._send("/message/attachment", body=body)
         if not isinstance(found, dict) or not isinstance(found.get("guid"), str):
             raise Unsure("an answer without a guid")
-        if found.get("error"):
-            raise Refused(f"Messages could not deliver it (error {found['error']})")
         return Receipt(found["guid"])
 
     async def settle(self, outbound: Outbound, words: str) -> Receipt | None:
@@ -265,6 +263,9 @@ class BlueBubbles:
         answer = await self._rest.call(
             "POST", url, {}, data=data, body=body, seconds=UPLOAD_SECONDS
         )
+        message = (answer.data or {}).get("data")
+        if isinstance(message, dict) and message.get("error"):  # whatever the status
+            raise Refused(f"Messages could not deliver it (error {message['error']})")
         return self._data(answer)
 
     def _data(self, answer: Answer) -> Any:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import time
-from dataclasses import asdict, dataclass
 
 from adapters._fields import moment
 from adapters._imessage_db import ChatDb, Row, now
+from adapters._imessage_place import Place, first_place, place_of
 from adapters._imessage_text import (
     EMOJI_REACTION,
     GROUP_STYLE,
@@ -22,7 +21,6 @@ from adapters._imessage_text import (
 from adapters._text import clean
 from adapters.base import (
     ChannelDown,
-    Cursor,
     Inbound,
     Inlet,
     Media,
@@ -36,33 +34,9 @@ IDLE_POLL_SECONDS = 0.25  # between looks at the files' times, which cost next t
 GRACE_SECONDS = 5.0
 """A row that is not complete after this long is taken as it is."""
 
-OLD_SECONDS = 600.0
-"""Messages older than what we last saw, by this much, came from another device's sync."""
-
 EDIT_SECONDS = 7 * 24 * 3600.0
 SAVE_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 30.0
-
-
-@dataclass(slots=True)
-class Place:
-    """The cursor: the last row, the last edit (in chat.db's time), when we last looked."""
-
-    row: int
-    edited: int = 0
-    seen: float = 0.0
-
-    def text(self) -> str:
-        """As it is kept."""
-        return json.dumps(asdict(self))
-
-
-def place_of(cursor: Cursor | None) -> Place | None:
-    """The kept place, None where there is none."""
-    try:
-        return None if cursor is None else Place(**json.loads(cursor.value))
-    except (TypeError, ValueError):
-        return None
 
 
 class Reader:
@@ -78,7 +52,7 @@ class Reader:
         """Look whenever the files change, and every second; runs until cancelled."""
         place = place_of(await inlet.cursor())
         if place is None:
-            place = Place(await asyncio.to_thread(self._db.highest), seen=now())
+            place = first_place(await asyncio.to_thread(self._db.highest), now())
             await inlet.accept([], place.text())
         saved, pause = time.monotonic(), POLL_SECONDS
         while True:
@@ -101,7 +75,7 @@ class Reader:
 
     async def _round(self, place: Place, inlet: Inlet) -> bool:
         """Hand over what is new. Whether the place moved; it is kept with the messages."""
-        since = place.seen - OLD_SECONDS
+        since = place.oldest(now())
         if await asyncio.to_thread(self._db.highest) < place.row:
             place.row = 0  # the database was built anew: what is known is dropped by its guid
         news = await asyncio.to_thread(self._db.news, place.row, since)
@@ -112,7 +86,8 @@ class Reader:
         found = [one for row in ready if (one := await self._inbound(row))]
         changed = [one for row in edits if (one := await self._inbound(row, is_edit=True))]
         moved = reached != place.row or bool(edits)
-        place.row, place.seen = reached, now()
+        place.row = reached
+        place.looked(now(), (row.sent_at for row in ready))
         place.edited = max([place.edited, *(row["date_edited"] for row in edits)])
         if found or changed:
             await inlet.accept([*found, *changed], place.text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import accumulate, takewhile
 
 from adapters.base import TextUnit
 
@@ -33,6 +34,14 @@ def length(text: str, unit: TextUnit) -> int:
     if unit == "utf16":
         return len(text) + len(_ASTRAL.findall(text))
     return len(text.encode("utf-8", "surrogatepass"))
+
+
+def cut(text: str, limit: int, unit: TextUnit) -> str:
+    """The beginning of `text` that is at most `limit` long; never half a character."""
+    if length(text, unit) <= limit:
+        return text
+    sums = accumulate(width(char, unit) for char in text)
+    return text[: sum(1 for _ in takewhile(lambda size: size <= limit, sums))]
 
 
 def width(char: str, unit: TextUnit) -> int:

@@ -48,7 +48,7 @@ def read_webhook(body: Json, phone_number_id: str) -> list[Arriving]:
             continue
         metadata = value.get("metadata")
         if isinstance(metadata, dict) and metadata.get("phone_number_id") == phone_number_id:
-            people = _People(value)
+            people = _People(value, metadata)
             found += _each(value, "messages", lambda item, p=people: read_message(item, p))  # type: ignore[misc]  # p is bound here
             found += _each(value, "statuses", _status)
     return found
@@ -83,8 +83,13 @@ def _each(value: Json, key: str, read: Callable[[Json], Arriving]) -> Iterator[A
 class _People:
     """Who wrote, by every id that the call gives: `contacts` holds names and both ids."""
 
-    def __init__(self, value: Json) -> None:
+    def __init__(self, value: Json, metadata: Json) -> None:
         self._contacts = _objects(value.get("contacts"))
+        self._ours = _digits(metadata.get("display_phone_number"))
+
+    def is_us(self, number: Any) -> bool:
+        """Whether this is our own number, in whatever writing."""
+        return bool(self._ours) and _digits(number) == self._ours
 
     def ids(self, message: Json) -> tuple[str, str]:
         """(business-scoped id, phone number), either of which may be empty."""
@@ -108,6 +113,10 @@ class _People:
                 if isinstance(profile, dict):
                     return text(profile, "name", "")
         return ""
+
+
+def _digits(number: Any) -> str:
+    return "".join(filter(str.isdecimal, number)) if isinstance(number, str) else ""
 
 
 def read_message(message: Json, people: _People) -> Inbound | SamePerson:
@@ -136,7 +145,7 @@ def read_message(message: Json, people: _People) -> Inbound | SamePerson:
         sender_name=clean(people.name(scoped, phone))[:255],
         sent_at=_sent_at(message),
         is_group=bool(group),
-        addressed=not group or kind in ("interactive", "button"),
+        addressed=not group or kind in ("interactive", "button") or _answers(message, people),
         is_edit=is_edit,
         passive=kind == "reaction",
         by_hand=kind in ("interactive", "button"),
@@ -145,6 +154,12 @@ def read_message(message: Json, people: _People) -> Inbound | SamePerson:
         quote=quote,
         forwarded=forwarded,
     )
+
+
+def _answers(message: Json, people: _People) -> bool:
+    """Whether it replies to a message of ours."""
+    context = message.get("context")
+    return isinstance(context, dict) and people.is_us(context.get("from"))
 
 
 def _sent_at(message: Json) -> Any:

@@ -99,6 +99,7 @@ class Capabilities:
                      missing here or too large goes out as a link
     locations        whether it can send a place on the map; otherwise its coordinates are text
     buttons          how many buttons can stand under a message; 0 for none
+    button_text      longest text with buttons under it; None: as long as any
     edits            whether a sent message can be edited, so that an answer grows in place
     edit_seconds     shortest pause between two edits of one message
     typing_seconds   how long a typing sign stays; None where there is none
@@ -116,6 +117,7 @@ class Capabilities:
     media: Mapping[str, int] = field(default_factory=dict)
     locations: bool = False
     buttons: int = 0
+    button_text: int | None = None
     edits: bool = False
     edit_seconds: float = 1.0
     typing_seconds: float | None = None

@@ -28,7 +28,7 @@ from adapters._fields import Json, moment, obj, objects, text, whole
 from adapters._http import pieces, redact
 from adapters._payload import KINDS, Arriving, File, Inbound, Media, Outbound, Receipt, Rejected
 from adapters._rest import UPLOAD_SECONDS, Answer, Rest, decode, excerpt, said
-from adapters._text import clean
+from adapters._text import clean, length
 from adapters._webhook import check_signature, missing, needs_https
 from adapters.base import (
     Adapter,
@@ -52,7 +52,7 @@ from adapters.base import (
 
 SLACK = "https://slack.com/api"
 FILE_HOSTS = ("files.slack.com", "slack.com")
-WINDOW_SECONDS = 300.0
+WINDOW_SECONDS, SECTION = 300.0, 3000
 DOWN = {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"}
 DOWN |= {"missing_scope", "no_permission", "org_login_required", "team_access_not_granted"}
 AGAIN = {"internal_error", "fatal_error", "request_timeout", "service_unavailable"}
@@ -95,6 +95,7 @@ class SlackAdapter(Adapter):
         markup="mrkdwn",
         media=dict.fromkeys(KINDS, 900 * 1024 * 1024),
         buttons=25,
+        button_text=2000,  # a section holds 3000: room for escapes
         edits=True,
         edit_seconds=1.2,
         chat_rate=Rate(1, 4),
@@ -138,8 +139,11 @@ class SlackAdapter(Adapter):
         limit = 10 * self.capabilities.text_limit
         shown = _escape(words) if outbound.plain else render(words, MARKS, limit, "utf16")
         message: Json = {"channel": outbound.chat_id, "text": shown, "unfurl_links": False}
-        if outbound.buttons and len(shown) <= 3000:
+        if outbound.buttons and length(shown, "utf16") <= SECTION:
             message["blocks"] = _blocks(shown, outbound)
+        else:
+            lines = [f"• {_escape(button.text)}" for button in outbound.buttons]
+            message["text"] = "\n".join([shown, *lines])
         return {**message, "mrkdwn": not outbound.plain}
 
     async def _share(self, outbound: Outbound, file: File) -> Receipt:

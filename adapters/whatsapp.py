@@ -29,7 +29,7 @@ from adapters._dialect import Dialect, render
 from adapters._http import Multipart
 from adapters._phone import e164
 from adapters._rest import UPLOAD_SECONDS, Rest, decode
-from adapters._text import clean
+from adapters._text import clean, cut, length
 from adapters._webhook import check_signature, missing, needs_https
 from adapters._whatsapp_errors import OutsideWindow, translated
 from adapters._whatsapp_update import read_webhook
@@ -58,7 +58,7 @@ from adapters.base import (
 
 GRAPH = "https://graph.facebook.com"
 MEGABYTE = 1024 * 1024
-MAX_TITLE, MAX_BUTTON_ID = 20, 256
+MAX_TITLE, MAX_BUTTON_ID, MAX_BUTTON_TEXT, MAX_CAPTION = 20, 256, 1024, 1024
 
 MARKS = Dialect(bold="*", italic="_", strike="~", code="`", fence="```")
 
@@ -99,6 +99,7 @@ class WhatsappAdapter(Adapter):
         },
         locations=True,
         buttons=3,
+        button_text=MAX_BUTTON_TEXT,
         typing_seconds=25.0,
         bot_rate=Rate(80, 80),
         chat_rate=Rate(1 / 6, 45),  # one in six seconds; a burst is borrowed from later
@@ -170,8 +171,9 @@ class WhatsappAdapter(Adapter):
             text = f"{place.name or 'location'}: {place.latitude}, {place.longitude}\n{text}"
         if not outbound.plain:
             text = render(text, MARKS, self.capabilities.text_limit, "utf16")
-        if outbound.buttons and len(text) <= 1024:
+        if outbound.buttons and length(text, "utf16") <= MAX_BUTTON_TEXT:
             return {"type": "interactive", "interactive": _buttons(text, outbound.buttons)}
+        text = "\n".join([text, *(f"• {button.text}" for button in outbound.buttons)])
         return {"type": "text", "text": {"body": text, "preview_url": False}}
 
     async def _file(self, file: File, caption: str) -> dict[str, Any]:
@@ -184,16 +186,14 @@ class WhatsappAdapter(Adapter):
             raise Transient(failure.detail) from None
         if not isinstance(handle := answer.get("id"), str):
             raise Transient("an upload without an id")
-        kind = {"file": "document", "voice": "audio", "animation": "video"}.get(
-            file.kind, file.kind
-        )
+        kind = _kind(file)
         media: dict[str, Any] = {"id": handle}
         if caption and kind not in ("image", "video"):
             kind = "document"  # the others have no caption
         if kind == "document":
             media["filename"] = file.name
         if caption:
-            media["caption"] = caption[:1024]
+            media["caption"] = cut(caption, MAX_CAPTION, "utf16")
         return {"type": kind, kind: media}
 
     def _template(self, text: str) -> dict[str, Any]:
@@ -287,6 +287,23 @@ class WhatsappAdapter(Adapter):
         }
         own = config.api_url.rstrip("/") == GRAPH
         return [*missing(cls.name, config, hints), *needs_https(own, public_url)]
+
+
+_TAKEN = {  # what Graph takes as what; everything else is a document
+    "image": ("image/jpeg", "image/png"),
+    "sticker": ("image/webp",),
+    "audio": ("audio/aac", "audio/amr", "audio/mpeg", "audio/mp4", "audio/ogg"),
+    "video": ("video/mp4", "video/3gpp"),
+}
+
+
+def _kind(file: File) -> str:
+    """As what a file goes out: by its content, and a `file` (too large for more) as that."""
+    mime = file.mime.partition(";")[0].strip().lower()
+    kind = {"voice": "audio", "animation": "video"}.get(file.kind, file.kind)
+    if kind == "sticker" and mime not in _TAKEN[kind]:
+        kind = "image"
+    return kind if mime in _TAKEN.get(kind, ()) else "document"
 
 
 def _recipient(outbound: Outbound) -> dict[str, str]:

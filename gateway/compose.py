@@ -36,8 +36,16 @@ class Composer:
         facts = self._facts(channel)
         if facts is None:
             return [Part(text)] if text else []
+        return self._parts(facts, text, facts.text_limit)
+
+    def _parts(self, facts: Capabilities, text: str, limit: int) -> list[Part]:
         room = length(self._mark, facts.text_unit) + 1 if self._mark else 0
-        return [Part(part) for part in split(text, facts.text_limit - room, facts.text_unit)]
+        return [Part(part) for part in split(text, limit - room, facts.text_unit)]
+
+    def _under(self, facts: Capabilities, text: str) -> list[Part]:
+        """The last part of a text with buttons: where it is too long for them, in several."""
+        limit = facts.text_limit if facts.button_text is None else facts.button_text
+        return self._parts(facts, text, limit)
 
     def answer(
         self,
@@ -57,7 +65,8 @@ class Composer:
             lines += [f"• {button['text']}" for button in offered]
         parts = self.text(channel, "\n\n".join([text, "\n".join(lines)]).strip())
         if under and parts:
-            parts[-1] = Part(parts[-1].text, {"buttons": offered})
+            *earlier, last = self._under(facts, parts[-1].text)
+            parts = [*parts[:-1], *earlier, Part(last.text, {"buttons": offered})]
         return [*parts, *files]
 
     def _part(self, facts: Capabilities, one: Mapping[str, Any]) -> Part | None:

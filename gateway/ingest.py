@@ -182,6 +182,7 @@ def sift(line: Line, arrivals: Sequence[Arriving], cursor: str | None) -> Arriva
         for item in arrivals
         if isinstance(item, Inbound) and (item.text.strip() or item.media)
     ]
+    inbounds = line.albums.gather(inbounds)
     rejected = [_readable(item) for item in arrivals if isinstance(item, Rejected)]
     for item in rejected:
         logger.warning("%s: set aside %s: %s", line.name, item.external_id, item.reason)

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from adapters.base import Adapter, ChannelDown, Listener, SendError
+from gateway.albums import Albums
 from gateway.channels import Rules
 from gateway.guard import Guard
 from gateway.ledger import Unavailable
@@ -44,6 +45,7 @@ class Line:
     opened: bool = False
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     guard: Guard = field(init=False)
+    albums: Albums = field(default_factory=Albums)
 
     def __post_init__(self) -> None:
         self.guard = Guard(float(self.rules.flood) or None)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from sessions_app import clock as app_clock
 from tests.house_rules import (  # noqa: F401  (pytest finds the hooks by name here)
@@ -15,6 +16,9 @@ from tests.house_rules import (  # noqa: F401  (pytest finds the hooks by name h
     pytest_runtest_makereport,
 )
 from tests.process import Gateway, fresh_data_dir
+
+hypothesis_settings.register_profile("unhurried", deadline=None)
+hypothesis_settings.load_profile("unhurried")  # how fast this machine is, is no property
 
 StartGateway = Callable[..., Gateway]
 

@@ -41,7 +41,7 @@ class ImessageHarness(Harness):
         "in flight already": wrong(Unsure, **said(400, "Message is already queued to be sent!")),
         "wrong password": wrong(ChannelDown, **said(401, "Unauthorized")),
         "a proxy's login page": wrong(Transient, status=302, body=b"<html>log in</html>"),
-        "not delivered": (Unsure, refuse),
+        "not delivered": (Refused, refuse),
         "internal error": wrong(Unsure, status=500),
         "bad gateway": wrong(Unsure, status=502, body=b"<html>bad gateway</html>"),
         "hung up before": wrong(Unsure, drop="before"),

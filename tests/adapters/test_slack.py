@@ -191,6 +191,14 @@ async def test_buttons_stand_under_the_text(adapter: SlackAdapter, fake: FakeSla
     assert (second["value"], second["action_id"]) == ("b", "button-1")
 
 
+async def test_buttons_under_a_text_too_long_for_them_are_lines_of_it(
+    adapter: SlackAdapter, fake: FakeSlack
+) -> None:
+    await adapter.send(out("&" * 700, buttons=[Button("<Yes>", "y")]))
+    assert "blocks" not in fake.sent[0].message
+    assert fake.sent[0].message["text"].endswith("\n• &lt;Yes&gt;")
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> File:
     path = tmp_path / "x.bin"

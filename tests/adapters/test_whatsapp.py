@@ -185,6 +185,26 @@ async def test_buttons_come_back_as_their_value(
     assert [one["reply"]["id"] for one in buttons] == ["a", "b"]
 
 
+async def test_buttons_under_a_text_too_long_for_them_are_lines_of_it(
+    adapter: WhatsappAdapter, fake: FakeWhatsapp
+) -> None:
+    """The core keeps the text short; what was queued otherwise must not lose its buttons."""
+    buttons = [Button("Yes", "y"), Button("No", "n")]
+    await adapter.send(out("😀" * 512, buttons=buttons))
+    await adapter.send(out("😀" * 513, buttons=buttons))
+    assert [one.message["type"] for one in fake.sent] == ["interactive", "text"]
+    assert fake.texts()[1].endswith("\n• Yes\n• No")
+
+
+async def test_a_caption_is_cut_in_whatsapps_own_unit(
+    adapter: WhatsappAdapter, fake: FakeWhatsapp, tmp_path: Path
+) -> None:
+    (tmp_path / "x").write_bytes(b"x")
+    file = File("image", tmp_path / "x", "image/png", "x.png", 1)
+    await adapter.send(out("a" + "😀" * 600, file=file))
+    assert fake.texts() == ["a" + "😀" * 511]
+
+
 async def test_a_place_is_a_place_and_text_beside_it_is_not_lost(
     adapter: WhatsappAdapter, fake: FakeWhatsapp
 ) -> None:
@@ -196,14 +216,24 @@ async def test_a_place_is_a_place_and_text_beside_it_is_not_lost(
 
 
 @pytest.mark.parametrize(
-    ("kind", "caption", "sent_as"),
+    ("kind", "mime", "caption", "sent_as"),
     [
-        ("image", "", "image"),
-        ("image", "(again)", "image"),
-        ("voice", "", "audio"),
-        ("voice", "(again)", "document"),
-        ("sticker", "", "sticker"),
-        ("file", "(again)", "document"),
+        ("image", "image/png", "", "image"),
+        ("image", "image/jpeg", "(again)", "image"),
+        ("image", "image/webp", "", "document"),
+        ("image", "image/heif", "", "document"),
+        ("animation", "image/gif", "", "document"),
+        ("animation", "video/mp4", "", "video"),
+        ("video", "video/3gpp", "", "video"),
+        ("video", "video/webm", "", "document"),
+        ("voice", "audio/ogg; codecs=opus", "", "audio"),
+        ("voice", "audio/ogg", "(again)", "document"),
+        ("audio", "audio/mpeg", "", "audio"),
+        ("audio", "audio/wav", "", "document"),
+        ("sticker", "image/webp", "", "sticker"),
+        ("sticker", "image/png", "", "image"),
+        ("file", "image/png", "(again)", "document"),
+        ("file", "application/pdf", "", "document"),
     ],
 )
 async def test_files_are_uploaded_and_then_sent(
@@ -211,16 +241,17 @@ async def test_files_are_uploaded_and_then_sent(
     fake: FakeWhatsapp,
     tmp_path: Path,
     kind: str,
+    mime: str,
     caption: str,
     sent_as: str,
 ) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"content" * 100_000)
-    file = File(kind, path, "image/png", 'a "quoted"\r\nname.png', 700_000)
+    file = File(kind, path, mime, 'a "quoted"\r\nname.png', 700_000)
     await adapter.send(out(caption, file=file))
     (upload,) = fake.uploads.values()
     assert upload[1] == path.read_bytes()
-    assert upload[2] == "image/png"
+    assert upload[2] == mime
     message = fake.sent[0].message
     assert message["type"] == sent_as
     assert message[sent_as].get("caption", "") == caption

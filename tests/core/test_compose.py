@@ -85,6 +85,16 @@ def test_buttons_stand_under_the_last_text_or_are_lines_of_it() -> None:
     assert answer(RICH, buttons=many)[0].text.endswith("• 3")
 
 
+def test_a_last_part_too_long_for_buttons_is_split_so_that_none_is_lost() -> None:
+    facts = Capabilities(text_limit=200, text_unit="utf16", buttons=3, button_text=50)
+    text = " ".join(f"wörd-{number:03}😀" for number in range(40))
+    parts = answer(facts, text, buttons=[{"text": "Yes"}])
+    assert [bool(part.extra) for part in parts] == [False] * (len(parts) - 1) + [True]
+    assert length(parts[-1].text, "utf16") <= 50 - len(MARK) - 1
+    assert " ".join(part.text for part in parts) == text
+    assert len(answer(facts, "short", buttons=[{"text": "Yes"}])) == 1
+
+
 def test_nothing_to_say_has_no_parts() -> None:
     assert answer(RICH, "") == []
     assert answer(None, "") == []

@@ -33,6 +33,14 @@ PNID = "106540352242922"
 VERSION = "v25.0"
 
 
+TAKEN = {  # docs: Supported Media Types; documents may be anything
+    "image": {"image/jpeg", "image/png"},
+    "sticker": {"image/webp"},
+    "audio": {"audio/aac", "audio/amr", "audio/mpeg", "audio/mp4", "audio/ogg"},
+    "video": {"video/mp4", "video/3gpp"},
+}
+
+
 @dataclass(slots=True)
 class Sent:
     """One message that reached a person."""
@@ -176,7 +184,11 @@ class FakeWhatsapp(FakePlatform):
                 return f"[{content['name']}] {parameter['text']}"
         if content.get("id") not in self.uploads:
             raise GraphError(400, 131053, "(#131053) Media upload error")
-        return str(content.get("caption", ""))
+        taken = TAKEN.get(kind)
+        if taken is not None and self.uploads[content["id"]][2].partition(";")[0] not in taken:
+            raise GraphError(400, 131053, "(#131053) Media upload error: unsupported type")
+        caption = str(content.get("caption", ""))
+        return _checked(caption, 1024) if caption else ""
 
     def _tell(self, to: str, receipt: str, key: Any) -> None:
         for state in ("sent", "delivered", "read"):

@@ -208,6 +208,7 @@ class FakeAgent:
         headers = {name.lower(): value for name, value in request.headers.items()}
         peer = request.get_extra_info("peername")
         call = Call(protocol, headers, await request.read(), peer)
+        _require_question(call.body)
         self.calls.append(call)
         return call
 
@@ -260,6 +261,15 @@ class FakeAgent:
     async def _reset(self, _: web.Request) -> web.Response:
         self.reset()
         return web.json_response({"ok": True})
+
+
+def _require_question(body: bytes) -> None:
+    try:
+        messages = json.loads(body)["messages"]
+    except (ValueError, TypeError, KeyError):
+        raise web.HTTPBadRequest(text="not a question") from None
+    if not isinstance(messages, list):
+        raise web.HTTPBadRequest(text="messages must be a list")
 
 
 async def _serve(port: int) -> None:

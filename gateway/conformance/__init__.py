@@ -1,0 +1,1 @@
+"""The conformance kit: asks an agent as the gateway would, and says where it goes wrong."""

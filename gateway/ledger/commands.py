@@ -1,12 +1,11 @@
-"""What people can tell the gateway itself, on every channel: /new, /stop, /status, /help."""
+"""What people can tell the gateway itself, on every channel: /new, /stop, /remind and more."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
+from gateway.ledger.records import Told
+from gateway.ledger.reminding import remind
 from gateway.ledger.turns import ADD_DELIVERIES, note_row
 from sessions_app.manager import NewMessage, SessionManager
 from sessions_app.sql import moment, parse_moment, run, run_rows
@@ -14,12 +13,15 @@ from sessions_app.sql import moment, parse_moment, run, run_rows
 HELP = """/new – begin a new conversation
 /stop – stop the answer that is being written
 /status – what is going on
+/remind – plan a reminder: /remind in 10 minutes drink water
 /help – this list"""
 NEW = "A new conversation begins. What came before is not forgotten, only set aside."
 STOPPED = "Stopped."
 NOTHING = "Nothing is under way."
 
 COMMANDS = ("/new", "/stop", "/status", "/help")
+WITH_WORDS = ("/remind",)
+"""Commands with more words behind them."""
 
 _CANCEL = """
 UPDATE gateway_turn SET state = 'cancelled', ended_at = %s, lease_owner = '', lease_until = NULL
@@ -43,21 +45,11 @@ FROM sessions_app_session s WHERE s.id = %s
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A command as it was kept: the session it was said in, its place, where the answer goes."""
-
-    session: str
-    seq: int
-    channel: str
-    chat_id: str
-    target: Mapping[str, Any]
-
-
 def command_in(text: str) -> str:
     """The command that a text is, or an empty text."""
     word = text.strip().lower()
-    return word if word in COMMANDS else ""
+    first = word.split(maxsplit=1)[0] if word.startswith(WITH_WORDS) else ""
+    return word if word in COMMANDS else first if first in WITH_WORDS else ""
 
 
 def carry_out(
@@ -70,6 +62,8 @@ def carry_out(
             text = HELP
         case "/status":
             text = _status(told.session, now)
+        case "/remind":
+            text = remind(told, now)
         case "/stop":
             cancelled = _cancel(told.session, now)
             text = STOPPED if cancelled else NOTHING

@@ -14,10 +14,10 @@ from typing import Protocol
 from adapters.base import Inbound
 from gateway.guard import Verdict
 from gateway.ledger import besides, overheard, pairing
-from gateway.ledger.commands import Told, carry_out, command_in
+from gateway.ledger.commands import carry_out, command_in
 from gateway.ledger.entries import Done, Entry, count, refused
 from gateway.ledger.people import People
-from gateway.ledger.records import Arrival, Ingested
+from gateway.ledger.records import Arrival, Ingested, Told
 from gateway.ledger.statuses import note_statuses
 from sessions_app import clock
 from sessions_app.ids import new_id
@@ -194,8 +194,9 @@ class Ingest:
         number([message], last)
         (row,) = self._sessions.append_message([message], now)
         self._sessions.touch({message.session: (message.channel, last[message.session])}, now)
-        chat_id, seq = entry.inbound.chat_id, message.seq or 0
-        told = Told(message.session, seq, message.channel, chat_id, message.target)
+        where = (message.channel, entry.inbound.chat_id, message.target)
+        said = (message.text, message.sender)
+        told = Told(message.session, message.seq or 0, *where, *said)
         command = command_in(entry.inbound.text)
         cancelled, answer = carry_out(command, told, self._sessions, now)
         done.note(entry.arrival, message.session, row)

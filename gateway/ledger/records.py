@@ -64,6 +64,22 @@ class Ingested:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """A command as it was kept: the session it was said in, its place, where the answer goes.
+
+    `text` is all of it, `user_id` who said it.
+    """
+
+    session: str
+    seq: int
+    channel: str
+    chat_id: str
+    target: Mapping[str, Any]
+    text: str = ""
+    user_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ClaimedTurn:
     """A turn this process runs now.
 

@@ -8,13 +8,14 @@ Errors::
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, cast
 
 import orjson
 
 T = TypeVar("T")
 Role = Literal["user", "assistant", "system"]
+KINDS: Mapping[type, str] = {bool: "a boolean", str: "a string", dict: "an object"}
 ROLES: tuple[Role, ...] = ("user", "assistant", "system")
 
 
@@ -28,18 +29,34 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """Leave to use the gateway's API for this turn, within this conversation only."""
+
+    url: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
-    """One request: the history, its last message not the assistant's."""
+    """One request: the history, its last message not the assistant's.
+
+    `person` is what the gateway tells of who asks (name, preferences, notes),
+    `context` what Pi asked to be kept with the session.
+    """
 
     messages: Sequence[Message]
     stream: bool = True
     session: str = ""
     turn: str = ""
+    origin: str = "user"
+    grant: Grant | None = None
+    person: Mapping[str, Any] = field(default_factory=dict)
+    context: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event of an answer. `name` is token, reasoning, final or error."""
+    """One event of an answer: token, reasoning, tool_call, tool_result, final or error."""
 
     name: str
     data: Mapping[str, Any]
@@ -57,6 +74,16 @@ class BadRequest(Exception):
 def token(text: str) -> Event:
     """A piece of the answer's text."""
     return Event("token", {"text": text})
+
+
+def tool_call(name: str, arguments: Mapping[str, Any]) -> Event:
+    """A tool is about to be used."""
+    return Event("tool_call", {"name": name, "arguments": arguments})
+
+
+def tool_result(name: str, result: str) -> Event:
+    """What a tool gave."""
+    return Event("tool_result", {"name": name, "result": result})
 
 
 def final(content: str, metadata: Mapping[str, Any]) -> Event:
@@ -93,7 +120,22 @@ def read_ask(body: bytes) -> Ask:
         stream=_optional(data, "stream", bool, True),
         session=_optional(data, "sessionId", str, ""),
         turn=_optional(data, "turnId", str, ""),
+        origin=_optional(data, "origin", str, "user"),
+        grant=_grant(_optional(data, "gateway", dict, {})),
+        person=_optional(data, "person", dict, {}),
+        context=_optional(data, "context", dict, {}),
     )
+
+
+def _grant(value: Mapping[str, Any]) -> Grant | None:
+    if not value:
+        return None
+    url, token = value.get("url"), value.get("token")
+    if not isinstance(url, str) or not isinstance(token, str) or not token.isascii():
+        raise BadRequest(422, "gateway must hold a url and a token")
+    if not url.startswith(("http://", "https://")) or not token.isprintable():
+        raise BadRequest(422, "gateway.url must begin with http:// or https://")
+    return Grant(url.rstrip("/"), token)
 
 
 def _messages(value: Any) -> list[Message]:
@@ -135,5 +177,5 @@ def _optional(data: dict[str, Any], key: str, kind: type[T], default: T) -> T:
     if value is None:
         return default
     if not isinstance(value, kind):
-        raise BadRequest(422, f"{key} must be a {'boolean' if kind is bool else 'string'}")
+        raise BadRequest(422, f"{key} must be {KINDS[kind]}")
     return value

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import date
-from typing import TYPE_CHECKING
 
-from pi.skills import MAX_PHRASE, Skill, prepare
-from pi.skills.days import Days
+from pi.protocol import Event, token, tool_call, tool_result
+from pi.skills import MAX_PHRASE, Call, Skill, prepare
+from pi.skills.days import days
+from pi.skills.memory import memory
+from pi.skills.plans import Plans
 from pi.skills.small_talk import ATTACHMENT, EMPTY, UNKNOWN, small_talk
 from pi.skills.sums import sums
-from pi.tools.dates import Calendar, Clock, local_now
-
-if TYPE_CHECKING:
-    from pydantic_ai.messages import ModelMessage
-    from pydantic_ai.models.function import AgentInfo
+from pi.toolbox import Toolbox
+from pi.tools.dates import Clock, local_now
+from pi.transcript import ATTACHMENT_NOTE
 
 MAX_QUESTIONS = 5
 WORD_SECONDS = 0.02
 ANSWER_SECONDS = 1.5
-ATTACHMENT_NOTE = "[attachment:"
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -30,52 +29,56 @@ class Rules:
     """Answers a message by the first skill that understands it."""
 
     def __init__(self, clock: Clock = local_now, sleep: Sleep = asyncio.sleep) -> None:
-        self._calendar = Calendar(clock)
-        self._skills: tuple[Skill, ...] = (small_talk, Days(self._calendar), sums)
-        self._sleep = sleep
+        self.clock = clock
+        self._plans = Plans(clock)
+        self.sleep = sleep
 
     @property
     def today(self) -> date:
         """The day it is by this clock."""
-        return self._calendar.today
+        return self.clock().date()
 
-    def reply(self, text: str) -> str:
-        """The whole answer. Each of the first few lines is a question of its own."""
+    async def answer(self, text: str, toolbox: Toolbox) -> AsyncGenerator[Event]:
+        """Tool events, then the answer in words at a pace one can see.
+
+        Each of the first few lines is a question of its own.
+        """
         questions = [line.strip() for line in text.splitlines() if line.strip()]
-        if not questions:
-            return EMPTY
-        answers = [self.reply_to(question) for question in questions[:MAX_QUESTIONS]]
-        return "\n\n".join(dict.fromkeys(answers))
+        answers: list[str] = []
+        for question in questions[:MAX_QUESTIONS]:
+            found = self.find(question)
+            if isinstance(found, Call):
+                yield tool_call(found.tool, found.arguments)
+                used = await toolbox.use(found.tool, found.arguments)
+                yield tool_result(found.tool, used.text)
+                found = used.text if used.failed else found.say(used.text)
+            answers.append(found)
+        async for event in self._paced("\n\n".join(dict.fromkeys(answers)) or EMPTY):
+            yield event
 
-    def reply_to(self, question: str) -> str:
-        """The answer to one question."""
+    def find(self, question: str) -> Call | str:
+        """The tool for one question, or the answer where no tool is needed."""
         if question.startswith(ATTACHMENT_NOTE):
             return ATTACHMENT
         if len(question) > MAX_PHRASE:
             return UNKNOWN
-        answers = (skill(phrase) for phrase in prepare(question) for skill in self._skills)
-        found = next((answer for answer in answers if answer is not None), None)
-        return found or UNKNOWN
+        lower, cased = prepare(question), prepare(question, keep_case=True)
+        return (
+            _first((small_talk,), lower)
+            or _first((self._plans, memory), cased)
+            or _first((lambda phrase: days(phrase, self.today), sums), lower)
+            or UNKNOWN
+        )
 
-    async def stream(self, messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[str]:
-        """The answer in words, at a pace one can see, in no more than `ANSWER_SECONDS`."""
-        pieces = re.findall(r"\s*\S+\s*", self.reply(newest_text(messages)))
+    async def _paced(self, answer: str) -> AsyncGenerator[Event]:
+        pieces = re.findall(r"\s*\S+\s*", answer)
         pause = min(WORD_SECONDS, ANSWER_SECONDS / len(pieces))
         for number, piece in enumerate(pieces):
             if number:
-                await self._sleep(pause)
-            yield piece
+                await self.sleep(pause)
+            yield token(piece)
 
 
-def newest_text(messages: list[ModelMessage]) -> str:
-    """What the person wrote since the last answer."""
-    from pydantic_ai.messages import ModelResponse, UserPromptPart
-
-    texts: list[str] = []
-    for message in messages:
-        if isinstance(message, ModelResponse):
-            texts = []
-            continue
-        parts = (part for part in message.parts if isinstance(part, UserPromptPart))
-        texts += [part.content for part in parts if isinstance(part.content, str)]
-    return "\n\n".join(texts)
+def _first(skills: tuple[Skill, ...], phrases: list[str]) -> Call | str | None:
+    answers = (skill(phrase) for phrase in phrases for skill in skills)
+    return next((answer for answer in answers if answer is not None), None)

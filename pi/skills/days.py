@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from datetime import date
 
+from pi.skills import Call
 from pi.tools import ToolError
-from pi.tools.dates import Calendar
 from pi.tools.written_dates import COUNT, read_date, read_span
 
 _SPAN = rf"{COUNT} [a-z]+"
@@ -60,79 +60,73 @@ _YEAR = re.compile(
 _LEAP = re.compile(r"(?:is|was|will) (?P<year>[0-9]{1,4}) (?:be )?a leap year")
 
 
-class Days:
-    """The skill: picks the question, asks the calendar."""
+def days(phrase: str, today: date) -> Call | None:
+    """A tool of the calendar; None where the phrase is no question about time."""
+    if call := _now(phrase) or _time_in(phrase) or _shifted(phrase):
+        return call
+    return _counted(phrase, today) or _weekday(phrase, today) or _leap_year(phrase)
 
-    def __init__(self, calendar: Calendar) -> None:
-        self._calendar = calendar
 
-    def __call__(self, phrase: str) -> str | None:
-        """The answer in a sentence; None where the phrase is no question about time."""
-        try:
-            return self._first_of(
-                phrase,
-                self._now,
-                self._time_in,
-                self._shifted,
-                self._counted,
-                self._weekday,
-                self._leap_year,
-            )
-        except ToolError as error:
-            return str(error)
+def _now(phrase: str) -> Call | None:
+    if _TIME.fullmatch(phrase):
+        return Call("current_time")
+    if _DAY_NOW.fullmatch(phrase):
+        return Call("weekday_of", {"day": "today"})
+    return Call("year_and_week") if _YEAR.fullmatch(phrase) else None
 
-    def _first_of(self, phrase: str, *asked: Callable[[str], str | None]) -> str | None:
-        return next((answer for ask in asked if (answer := ask(phrase)) is not None), None)
 
-    def _now(self, phrase: str) -> str | None:
-        if _TIME.fullmatch(phrase):
-            return self._calendar.current_time()
-        if _DAY_NOW.fullmatch(phrase):
-            return self._calendar.weekday_of("today")
-        return self._calendar.year_and_week() if _YEAR.fullmatch(phrase) else None
-
-    def _time_in(self, phrase: str) -> str | None:
-        match = _TIME_IN.fullmatch(phrase)
-        if match is None:
-            return None
-        if span := read_span(match["where"]):
-            return self._after(*span)
-        return self._calendar.time_in(match["where"])
-
-    def _shifted(self, phrase: str) -> str | None:
-        """In ten days, three weeks ago: alone, or in a question for the day."""
-        asked = _DAY_OF.fullmatch(phrase)
-        when = asked["when"] if asked else phrase
-        for pattern, sign in ((_AHEAD, 1), (_AGO, -1)):
-            match = pattern.fullmatch(when)
-            if match and (span := read_span(match["a"] or match["b"])):
-                return self._after(sign * span[0], span[1])
+def _time_in(phrase: str) -> Call | None:
+    match = _TIME_IN.fullmatch(phrase)
+    if match is None:
         return None
+    if span := read_span(match["where"]):
+        return _after(*span)
+    return Call("time_in", {"place": match["where"]})
 
-    def _after(self, count: int, unit: str) -> str:
-        if unit in ("minute", "hour"):
-            return self._calendar.time_after(count, unit)
-        return self._calendar.date_after(count, unit)
 
-    def _counted(self, phrase: str) -> str | None:
-        if match := _BETWEEN.fullmatch(phrase):
-            return self._calendar.days_between(match["first"], match["second"])
-        if match := _UNTIL.fullmatch(phrase):
-            return self._calendar.days_until(match["when"])
-        if match := _SINCE.fullmatch(phrase):
-            return self._calendar.days_since(match["when"] or match["ago"])
-        match = _WHEN.fullmatch(phrase)
-        if match and read_date(match["when"], self._calendar.today):
-            return self._calendar.days_until(match["when"])
-        return None
+def _shifted(phrase: str) -> Call | None:
+    """In ten days, three weeks ago: alone, or in a question for the day."""
+    asked = _DAY_OF.fullmatch(phrase)
+    when = asked["when"] if asked else phrase
+    for pattern, sign in ((_AHEAD, 1), (_AGO, -1)):
+        match = pattern.fullmatch(when)
+        if match and (span := read_span(match["a"] or match["b"])):
+            return _after(sign * span[0], span[1])
+    return None
 
-    def _weekday(self, phrase: str) -> str | None:
-        match = _DAY_OF.fullmatch(phrase)
-        when = match["when"] if match else phrase
-        if read_date(when, self._calendar.today) is None:
-            return None
-        return self._calendar.weekday_of(when)
 
-    def _leap_year(self, phrase: str) -> str | None:
-        match = _LEAP.fullmatch(phrase)
-        return self._calendar.leap_year(int(match["year"])) if match else None
+def _after(count: int, unit: str) -> Call:
+    tool = "time_after" if unit in ("minute", "hour") else "date_after"
+    return Call(tool, {"count": count, "unit": unit})
+
+
+def _counted(phrase: str, today: date) -> Call | None:
+    if match := _BETWEEN.fullmatch(phrase):
+        return Call("days_between", {"first": match["first"], "second": match["second"]})
+    if match := _UNTIL.fullmatch(phrase):
+        return Call("days_until", {"day": match["when"]})
+    if match := _SINCE.fullmatch(phrase):
+        return Call("days_since", {"day": match["when"] or match["ago"]})
+    match = _WHEN.fullmatch(phrase)
+    if match and _names_a_day(match["when"], today):
+        return Call("days_until", {"day": match["when"]})
+    return None
+
+
+def _weekday(phrase: str, today: date) -> Call | None:
+    match = _DAY_OF.fullmatch(phrase)
+    when = match["when"] if match else phrase
+    return Call("weekday_of", {"day": when}) if _names_a_day(when, today) else None
+
+
+def _names_a_day(text: str, today: date) -> bool:
+    """Whether it names a day; one that never comes counts too: the calendar says so."""
+    try:
+        return read_date(text, today) is not None
+    except ToolError:
+        return True
+
+
+def _leap_year(phrase: str) -> Call | None:
+    match = _LEAP.fullmatch(phrase)
+    return Call("leap_year", {"year": int(match["year"])}) if match else None

@@ -17,8 +17,13 @@ Any OpenAI-compatible server will do: Ollama, llama.cpp, vLLM or a hosted one.""
 
 HELP = f"""\
 I am Pi, the agent that comes with this gateway. No language model is connected, \
-so I answer only what I can work out:
+so I answer only what I can work out or keep for you:
 
+- reminders: `remind me tomorrow at 9 to call Ana`, `what are my reminders`, \
+`cancel the reminder about Ana`
+- every day: `every day at 9:00 send me a summary of my day`
+- notes: `note that I like tea`, `what do you know about me`
+- what was said: `what did I say about the invoice?`
 - arithmetic: `17% of 240`, `12*(3+4)`, `sqrt(2)`
 - times: `what time is it`, `time in Tokyo`
 - dates: `what day is it in 10 days`, `days until 24 December`, `what weekday was 2000-02-29`
@@ -26,13 +31,15 @@ so I answer only what I can work out:
 {CONNECT}"""
 
 UNKNOWN = (
-    "No language model is connected, so I cannot answer that; I only do arithmetic, dates and "
-    "times. Write `help` for examples and for how to connect a model "
-    "(`OPENCLAW_LLM_MODEL` and `OPENCLAW_LLM_BASE_URL` in `.env`)."
+    "No language model is connected, so I cannot answer that; I do reminders, notes, searches in "
+    "what you said, arithmetic, dates and times. Write `help` for examples and for how to connect "
+    "a model (`OPENCLAW_LLM_MODEL` and `OPENCLAW_LLM_BASE_URL` in `.env`)."
 )
 ATTACHMENT = "I cannot look at attachments without a language model."
 EMPTY = "Your message is empty. Write `help` to see what I can do."
-GREETING = "Hello! I am Pi. I do arithmetic, dates and times; write `help` to see how."
+GREETING = (
+    "Hello! I am Pi. I do reminders, notes, arithmetic, dates and times; write `help` to see how."
+)
 
 _ANSWERS: tuple[tuple[str, str], ...] = (
     (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
+from pi.skills import Call
 from pi.tools import ToolError
 from pi.tools.arithmetic import NotArithmetic, calculate, tokenize
 from pi.tools.written_dates import SMALL_NUMBERS
@@ -33,8 +35,8 @@ _SHARE_REVERSED = re.compile(r"(?P<part>.+) is what (?:%|percentage) of (?P<whol
 _LOOKS_LIKE_A_DATE = re.compile(r"[0-9]{1,4}([-/.])[0-9]{1,2}\1[0-9]{1,4}")
 
 
-def sums(phrase: str) -> str | None:
-    """Works out a calculation; None where the phrase is none."""
+def sums(phrase: str) -> Call | None:
+    """The calculator; None where the phrase is no calculation."""
     text = _normal(_LEAD.sub("", phrase))
     if share := _SHARE.fullmatch(text) or _SHARE_REVERSED.fullmatch(text):
         return _share(share["part"], share["whole"])
@@ -50,27 +52,36 @@ def _normal(text: str) -> str:
     return " ".join(text.split())
 
 
-def _worked_out(expression: str) -> str | None:
+def _worked_out(expression: str) -> Call | None:
     try:
         if len(tokenize(expression)) < 2:
             return None  # a lone number asks for nothing
-        result = calculate(expression)
     except NotArithmetic:
         return None
-    except ToolError as error:
-        return str(error)
-    relation = "≈" if result.startswith("about ") else "="
-    return f"{_shown(expression)} {relation} {result.removeprefix('about ')}"
+    shown = _shown(expression)
+    return _calculated(expression, lambda result: f"{shown} {_related(result)}")
 
 
-def _share(part: str, whole: str) -> str | None:
+def _share(part: str, whole: str) -> Call | None:
+    expression = f"({part}) / ({whole}) * 100"
+    return _calculated(
+        expression, lambda result: f"{_shown(part)} is {result}% of {_shown(whole)}."
+    )
+
+
+def _calculated(expression: str, say: Callable[[str], str]) -> Call | None:
     try:
-        result = calculate(f"({part}) / ({whole}) * 100")
+        calculate(expression)  # it is cheap, and only the calculator knows whether it is a sum
     except NotArithmetic:
         return None
-    except ToolError as error:
-        return str(error)
-    return f"{_shown(part)} is {result}% of {_shown(whole)}."
+    except ToolError:
+        pass  # a sum without a result: the tool says why
+    return Call("calculate", {"expression": expression}, say)
+
+
+def _related(result: str) -> str:
+    relation = "≈" if result.startswith("about ") else "="
+    return f"{relation} {result.removeprefix('about ')}"
 
 
 def _shown(expression: str) -> str:

@@ -27,6 +27,15 @@ PI = {
     "OPENCLAW_LLM_MODEL": "model",
     "OPENCLAW_LLM_BASE_URL": "base_url",
     "OPENCLAW_LLM_API_KEY": "api_key",
+    "OPENCLAW_PI_CONTEXT_TOKENS": "context_tokens",
+    "OPENCLAW_PI_SESSION_TOKENS": "session_tokens",
+    "OPENCLAW_PI_DAY_TOKENS": "day_tokens",
+    "OPENCLAW_PI_SESSION_COST": "session_cost",
+    "OPENCLAW_PI_DAY_COST": "day_cost",
+    "OPENCLAW_PI_FILES_DIR": "files_dir",
+    "OPENCLAW_PI_WEB": "web",
+    "OPENCLAW_PI_RUN_PROGRAMS": "run_programs",
+    "OPENCLAW_PI_MCP": "mcp",
 }
 """Pi's own settings and the fields of its Config; it shares two more with the gateway."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,7 +16,11 @@ from aiohttp import web
 from pi.app import make_runner
 from pi.brain import Brain
 from pi.config import Config
+from pi.gateway import Gateway, Http
+from pi.protocol import Ask, Message
 from pi.rules import Rules
+from pi.toolbox import make_toolbox
+from tests.pi.gateway_api import GatewayApi
 from tests.pi.model_server import ModelServer
 
 NOON = datetime(2026, 11, 22, 12, 5, tzinfo=UTC)
@@ -34,6 +39,19 @@ def ask(*contents: str, **fields: Any) -> dict[str, Any]:
     """A request with these messages of the person."""
     messages = [{"role": "user", "content": content} for content in contents]
     return {"sessionId": "sess_1", "turnId": "turn_1", "messages": messages, **fields}
+
+
+def reply(text: str, using: Rules | None = None) -> str:
+    """What the rules answer, without a gateway."""
+
+    async def said() -> str:
+        used = using or rules()
+        question = Ask([Message("user", text)])
+        toolbox = make_toolbox(question, Config(), Gateway(question, Http()), used.clock)
+        heard = [event async for event in used.answer(text, toolbox)]
+        return "".join(event.data["text"] for event in heard if event.name == "token")
+
+    return asyncio.run(said())
 
 
 def events(body: str) -> list[tuple[str, Any]]:
@@ -76,6 +94,15 @@ async def start() -> AsyncIterator[Start]:
 @pytest.fixture
 async def models() -> AsyncIterator[ModelServer]:
     server = ModelServer()
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[GatewayApi]:
+    """A gateway's API with two people, Ann and Bob."""
+    server = GatewayApi()
     await server.start()
     yield server
     await server.stop()

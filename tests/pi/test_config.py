@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from pi.config import LOCAL_MODELS_URL, Config, ConfigError, load
+from pi.config import BASE_DIR, LOCAL_MODELS_URL, Config, ConfigError, load
 from tests.pi.conftest import KEY
 
 NO_FILE = {"OPENCLAW_ENV_FILE": os.devnull}
 
 
 def test_nothing_set() -> None:
-    assert load(NO_FILE) == Config()
+    assert load(NO_FILE) == Config(files_dir=str(BASE_DIR / "var" / "pi"))
     assert Config().port == 9000 and Config().model == ""
 
 

@@ -13,7 +13,7 @@ import pi.config
 from pi.app import FINISH_SECONDS, MAX_BODY_BYTES
 from pi.rules import MAX_QUESTIONS
 from pi.skills.small_talk import UNKNOWN
-from tests.pi.conftest import Start, events, rules
+from tests.pi.conftest import Start, events, reply
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "pi.md").read_text()
 FLAT = " ".join(TEXT.split())
@@ -35,7 +35,7 @@ def test_figures() -> None:
 
 @pytest.mark.parametrize("question", re.findall(r'^ask "(.+)"', TEXT, re.MULTILINE))
 def test_questions_are_answered_as_promised(question: str) -> None:
-    assert (rules().reply(question) == UNKNOWN) is (question == "who wrote Faust")
+    assert (reply(question) == UNKNOWN) is (question == "who wrote Faust")
 
 
 async def test_shown_calls_answer_as_shown(start: Start) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from pi.app import MAX_BODY_BYTES
 from pi.brain import MAX_ANSWER_CHARS
+from pi.protocol import token
 from pi.rules import Rules
 from pi.skills.small_talk import ATTACHMENT, EMPTY, UNKNOWN
 from tests.pi.conftest import NOON, Start, ask, events, no_sleep
@@ -26,7 +27,9 @@ async def test_answer_streams_tokens_then_final(start: Start) -> None:
     response = await pi.post("/rpc/message", json=ask("what is 17% of 240"), headers=SSE)
     assert response.status_code == 200
     assert response.headers["content-type"] == "text/event-stream"
-    *tokens, last = events(response.text)
+    call, result, *tokens, last = events(response.text)
+    assert call == ("tool_call", {"name": "calculate", "arguments": {"expression": "17% of 240"}})
+    assert result == ("tool_result", {"name": "calculate", "result": "40.8"})
     assert len(tokens) == 5 and {name for name, _ in tokens} == {"token"}
     assert last == (
         "final",
@@ -47,13 +50,13 @@ async def test_first_word_arrives_while_the_rest_is_unsaid(start: Start) -> None
         await gate.wait()
 
     pi = await start(using=Rules(clock=lambda: NOON, sleep=sleep))
-    async with pi.stream("POST", "/rpc/message", json=ask("2+2"), headers=SSE) as response:
+    async with pi.stream("POST", "/rpc/message", json=ask("thanks"), headers=SSE) as response:
         chunks = response.aiter_text()
         first = await anext(chunks)
-        assert events(first) == [("token", {"text": "2 "})]
+        assert events(first) == [("token", {"text": "You "})]
         gate.set()
         rest = "".join([chunk async for chunk in chunks])
-    assert events(rest)[-1][1]["content"] == "2 + 2 = 4"
+    assert events(rest)[-1][1]["content"] == "You are welcome."
 
 
 @pytest.mark.parametrize(
@@ -78,7 +81,8 @@ async def test_kind_of_answer(
         final = response.json()
     elif content_type == "application/x-ndjson":
         lines = [json.loads(line) for line in response.text.splitlines()]
-        assert lines[0] == {"type": "token", "text": "2 "}
+        assert lines[0]["type"] == "tool_call"
+        assert lines[2] == {"type": "token", "text": "2 "}
         assert lines[-1].pop("type") == "final"
         final = lines[-1]
     else:
@@ -282,12 +286,13 @@ async def test_client_that_vanishes_while_words_are_written_ends_the_answer(star
     said = 0
 
     class Talker(Rules):
-        async def stream(self, messages: Any, info: Any) -> Any:
+        async def answer(self, text: Any, toolbox: Any) -> Any:
             nonlocal said
             try:
                 while True:
                     said += 1
-                    yield "x"
+                    yield token("x")
+                    await asyncio.sleep(0)
             finally:
                 ended.set()
 

@@ -57,7 +57,7 @@ async def test_tokens_pass_through_as_the_model_says_them(
                 "metadata": {
                     "brain": "model",
                     "model": "fake",
-                    "usage": {"input_tokens": 11, "output_tokens": 4},
+                    "usage": {"input_tokens": 11, "output_tokens": 4, "requests": 1},
                 },
             },
         ),
@@ -67,7 +67,8 @@ async def test_tokens_pass_through_as_the_model_says_them(
 async def test_json_answer_where_no_stream_is_asked_for(with_model: httpx.AsyncClient) -> None:
     response = await with_model.post("/rpc/message", json=ask("hi", stream=False))
     assert response.json()["content"] == "Hello from the model."
-    assert response.json()["metadata"]["usage"] == {"input_tokens": 11, "output_tokens": 4}
+    used = response.json()["metadata"]["usage"]
+    assert used == {"input_tokens": 11, "output_tokens": 4, "requests": 1}
 
 
 async def test_history_reaches_the_model_in_order_with_neighbours_merged(
@@ -193,11 +194,32 @@ async def test_what_was_said_before_the_break_has_been_passed_on(
     assert token == ("token", {"text": "Half an"}) and error[0] == "error"
 
 
-async def test_pi_asks_once_and_leaves_repeating_to_the_gateway(
+@pytest.mark.parametrize(("status", "calls"), [(500, 3), (429, 3), (401, 1), (400, 1)])
+async def test_passing_error_is_tried_again_before_it_is_told(
+    with_model: httpx.AsyncClient, models: ModelServer, status: int, calls: int
+) -> None:
+    models.behaviour = refuse(status)
+    assert (await final(with_model))[1]["retryable"] is (calls > 1)
+    assert len(models.calls) == calls
+
+
+@pytest.mark.parametrize("fails", [refuse(503), break_off()])
+async def test_answer_comes_once_the_error_has_passed(
+    with_model: httpx.AsyncClient, models: ModelServer, fails: Behaviour
+) -> None:
+    async def first_fails(request: web.Request, body: Any) -> web.StreamResponse:
+        return await (fails if len(models.calls) == 1 else say("Here."))(request, body)
+
+    models.behaviour = first_fails
+    assert (await final(with_model))[1]["content"] == "Here."
+    assert len(models.calls) == 2
+
+
+async def test_what_broke_in_mid_answer_is_not_said_again(
     with_model: httpx.AsyncClient, models: ModelServer
 ) -> None:
-    models.behaviour = refuse(500)
-    await final(with_model)
+    models.behaviour = break_off(chunk({"content": "Half an"}))
+    assert (await final(with_model))[1]["retryable"] is True
     assert len(models.calls) == 1
 
 

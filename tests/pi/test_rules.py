@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from pi.rules import ANSWER_SECONDS, Rules
 from pi.skills.small_talk import CONNECT, EMPTY, GREETING, HELP, UNKNOWN
+from pi.toolbox import Toolbox
 from pi.tools import ToolError
 from pi.tools.dates import Calendar
 from pi.tools.zones import PLACES, find_zone
-from tests.pi.conftest import NOON, rules
+from tests.pi.conftest import NOON, no_sleep, reply
 
 EXAMPLES = settings(deadline=None, database=None)
 NOW = "It is 12:05 on Sunday, 22 November 2026 (UTC, my machine's time zone)."
@@ -126,11 +127,11 @@ PHRASES = [
 
 @pytest.mark.parametrize(("phrase", "answer"), PHRASES, ids=[p[0][:40] for p in PHRASES])
 def test_answer(phrase: str, answer: str) -> None:
-    assert rules().reply(phrase) == answer
+    assert reply(phrase) == answer
 
 
 def test_each_line_is_a_question_of_its_own() -> None:
-    assert rules().reply("2+2\n\nwhat day is it?\nwho am I\nwho are they") == (
+    assert reply("2+2\n\nwhat day is it?\nwho am I\nwho are they") == (
         f"2 + 2 = 4\n\n{TODAY}\n\n{UNKNOWN}"
     )
 
@@ -146,13 +147,14 @@ def test_help_names_every_setting_that_connects_a_model() -> None:
 
 @pytest.mark.parametrize("example", re.findall(r"`([^`]+)`", HELP.split("To connect")[0]))
 def test_every_example_in_help_works(example: str) -> None:
-    assert rules().reply(example) not in (UNKNOWN, HELP)
+    assert reply(example) not in (UNKNOWN, HELP)
 
 
 def test_day_is_the_one_of_the_clocks_zone() -> None:
     tokyo = datetime(2026, 11, 23, 1, 0, tzinfo=timezone(timedelta(hours=9)))
     assert (
-        Rules(clock=lambda: tokyo).reply("what day is it") == "Today is Monday, 23 November 2026."
+        reply("what day is it", Rules(clock=lambda: tokyo, sleep=no_sleep))
+        == "Today is Monday, 23 November 2026."
     )
 
 
@@ -189,7 +191,7 @@ def test_small_words_in_a_zones_name_stay_small() -> None:
 @EXAMPLES
 @given(st.text(max_size=400))
 def test_any_text_gets_an_answer(text: str) -> None:
-    assert rules().reply(text)
+    assert reply(text)
 
 
 WORDS = st.one_of(
@@ -203,25 +205,20 @@ WORDS = st.one_of(
 @EXAMPLES
 @given(st.lists(WORDS, max_size=12).map(" ".join))
 def test_any_mix_of_known_words_gets_an_answer(text: str) -> None:
-    assert rules().reply(text)
+    assert reply(text)
 
 
 async def test_words_come_at_a_pace_that_ends_in_time() -> None:
-    from pydantic_ai.messages import ModelRequest, UserPromptPart
-    from pydantic_ai.models.function import AgentInfo
-
     pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
 
     brain = Rules(clock=lambda: NOON, sleep=sleep)
-    for question in ("help", "2+2"):
+    for question in ("help", "thanks"):
         pauses.clear()
-        asked = [ModelRequest(parts=[UserPromptPart(question)])]
-        info: AgentInfo = None  # type: ignore[assignment]  # the rules do not look at it
-        pieces = [piece async for piece in brain.stream([*asked], info)]
-        assert "".join(pieces) == brain.reply(question)
-        assert len(pauses) == len(pieces) - 1 > 3
-        assert 0.005 <= max(pauses) <= 0.025
+        pieces = [event.data["text"] async for event in brain.answer(question, Toolbox(()))]
+        assert "".join(pieces) == brain.find(question)
+        assert len(pauses) == len(pieces) - 1 > 1
+        assert 0.003 <= max(pauses) <= 0.025
         assert sum(pauses) <= ANSWER_SECONDS

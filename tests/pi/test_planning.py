@@ -1,0 +1,147 @@
+"""Reminders, notes, history and the summary through Pi without a model, against a gateway's API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.pi.conftest import Start, ask, events
+from tests.pi.gateway_api import GatewayApi, message
+
+
+async def said(pi: httpx.AsyncClient, api: GatewayApi, text: str, **fields: Any) -> str:
+    """What Pi answers Ann."""
+    body = ask(text, stream=False, gateway=api.grant(), **fields)
+    response = await pi.post("/rpc/message", json=body)
+    assert response.status_code == 200, response.text
+    return str(response.json()["content"])
+
+
+async def test_reminder_is_made_listed_and_cancelled(start: Start, api: GatewayApi) -> None:
+    pi = await start()
+    made = await said(pi, api, "remind me tomorrow at 9 to call Ana")
+    assert made == "Planned 09:00 on Monday, 23 November 2026: call Ana."
+    (plan,) = api.ann.schedules
+    assert (plan["kind"], plan["spec"], plan["timezone"]) == ("at", "2026-11-23T09:00", "UTC")
+    assert (plan["text"], plan["prompt"]) == ("Reminder: call Ana", "")
+    listed = await said(pi, api, "what are my reminders?")
+    assert listed == "- 09:00 on Monday, 23 November 2026: call Ana (id sched_1)"
+    assert await said(pi, api, "cancel the reminder about Ana") == "Cancelled: call Ana."
+    assert api.ann.schedules == []
+    assert "Nothing is planned" in await said(pi, api, "what are my reminders?")
+
+
+async def test_times_are_the_persons_own(start: Start, api: GatewayApi) -> None:
+    api.ann.timezone = "Asia/Tokyo"  # there it is 21:05
+    await said(await start(), api, "remind me at 22:00 to sleep")
+    (plan,) = api.ann.schedules
+    assert (plan["spec"], plan["timezone"]) == ("2026-11-22T22:00", "Asia/Tokyo")
+
+
+async def test_daily_summary_is_planned_from_chat_and_written_when_it_fires(
+    start: Start, api: GatewayApi
+) -> None:
+    pi = await start()
+    made = await said(pi, api, "every day at 9:00 send me a summary of my day")
+    assert made.startswith("Planned every day at 09:00, next at 09:00 on Monday")
+    (plan,) = api.ann.schedules
+    assert (plan["kind"], plan["spec"]) == ("cron", "0 9 * * *")
+    api.ann.schedules = [{**plan, "id": "x", "text": "pay", "next_run": "2026-11-22T18:00:00Z"}]
+    api.ann.messages = [
+        message("user", "too old to matter", 20),
+        message("user", "the invoice came", 21),
+        message("assistant", "Noted.", 21),
+        message("user", "lunch with Eva", 22),
+        message("user", plan["prompt"], 22, 12),
+    ]
+    answer = await said(pi, api, plan["prompt"], origin="schedule")
+    assert answer == (
+        "Today is Sunday, 22 November 2026.\n\nDue today:\n- 18:00 pay\n\n"
+        "Since yesterday you wrote:\n- Saturday 10:00 the invoice came\n"
+        "- Sunday 10:00 lunch with Eva"
+    )
+
+
+async def test_notes_are_kept_read_and_forgotten(start: Start, api: GatewayApi) -> None:
+    pi = await start()
+    assert await said(pi, api, "note that I like tea") == "Noted: I like tea"
+    assert await said(pi, api, "what do you know about me?") == "- I like tea"
+    assert await said(pi, api, "forget that I like tea") == "Forgotten: I like tea"
+    assert "no notes" in await said(pi, api, "what do you know about me?")
+
+
+async def test_history_is_searched_and_the_question_is_no_find(
+    start: Start, api: GatewayApi
+) -> None:
+    question = "what did I say about the invoice?"
+    api.ann.messages = [message("user", "the invoice is due on 3 May", 2)]
+    api.ann.messages.append(message("user", question, 22))
+    answer = await said(await start(), api, question)
+    assert answer == "- 2026-11-02 10:00 you: the invoice is due on 3 May"
+
+
+async def test_tool_events_stream_before_the_words(start: Start, api: GatewayApi) -> None:
+    pi = await start()
+    body = ask("note that I like tea", gateway=api.grant())
+    call, result, *tokens, last = events((await pi.post("/rpc/message", json=body)).text)
+    assert call == ("tool_call", {"name": "write_note", "arguments": {"note": "I like tea"}})
+    assert result == ("tool_result", {"name": "write_note", "result": "Noted: I like tea"})
+    assert {name for name, _ in tokens} == {"token"} and last[0] == "final"
+
+
+async def test_a_repeated_turn_plans_nothing_twice(start: Start, api: GatewayApi) -> None:
+    pi = await start()
+    for turn in ("turn_1", "turn_1", "turn_2"):
+        await said(pi, api, "remind me tomorrow at 9 to call Ana", turnId=turn)
+    assert len(api.ann.schedules) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("remind me to call Ana", "I could not tell when"),
+        ("remind me tomorrow at 9", "What shall I remind you of?"),
+        ("remind me today at 08:30 to call Ana", "passed already"),
+        ("cancel the reminder about Bob", "Nothing planned here matches"),
+        ("remind me tomorrow to " + "x" * 1100, "No language model"),
+    ],
+)
+async def test_what_cannot_be_done_is_said(
+    start: Start, api: GatewayApi, text: str, answer: str
+) -> None:
+    assert answer in await said(await start(), api, text)
+    assert api.ann.schedules == []
+
+
+async def test_which_one_is_asked_where_several_match(start: Start, api: GatewayApi) -> None:
+    pi = await start()
+    await said(pi, api, "remind me tomorrow at 9 to call Ana")
+    await said(pi, api, "remind me tomorrow at 10 to write to Ana")
+    assert "which one?" in await said(pi, api, "cancel the reminder about Ana")
+    assert len(api.ann.schedules) == 2
+    assert await said(pi, api, "cancel sched_2") == "Cancelled: write to Ana."
+
+
+@pytest.mark.parametrize("status", [403, 422, 500])
+async def test_gateway_that_refuses_is_quoted(start: Start, api: GatewayApi, status: int) -> None:
+    api.failing = status
+    answer = await said(await start(), api, "what are my reminders?")
+    assert answer == "The gateway said no: out of order"
+
+
+async def test_gateway_that_is_away_and_none_at_all(start: Start, api: GatewayApi) -> None:
+    pi = await start()
+    await api.stop()
+    assert "cannot be reached" in await said(pi, api, "what are my reminders?")
+    alone = await pi.post("/rpc/message", json=ask("note that I like tea", stream=False))
+    assert "through the gateway" in alone.json()["content"]
+
+
+@pytest.mark.parametrize(
+    "gateway", [{"url": 7}, {"url": "file:///etc", "token": "x"}, {"url": "http://x", "token": "é"}]
+)
+async def test_a_grant_that_cannot_be_used_is_refused(start: Start, gateway: Any) -> None:
+    pi = await start()
+    assert (await pi.post("/rpc/message", json=ask("hi", gateway=gateway))).status_code == 422

@@ -9,6 +9,7 @@ from django.db import transaction
 from huey import crontab
 from huey.contrib.djhuey import HUEY, db_periodic_task, db_task
 
+from gateway.api import once
 from gateway.cleanup import clean_sessions, forget_sessions
 from gateway.ledger.firing import fire_due, ring_soon
 from gateway.ledger.outcomes import settle
@@ -72,6 +73,13 @@ def catch_up() -> None:
     """What was due while no worker ran, and an alarm for what is due right now."""
     fire()
     ring_soon(clock.now())
+
+
+@db_periodic_task(crontab(hour="4", minute="7"))
+def forget_keys() -> None:
+    """Idempotency keys go after OPENCLAW_API_KEY_DAYS."""
+    if gone := once.prune():
+        logger.info("forgot %d idempotency keys", gone)
 
 
 @HUEY.on_startup()

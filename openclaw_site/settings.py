@@ -102,6 +102,10 @@ for _channel in OPENCLAW_CHANNELS:
         key.removeprefix(_prefix).lower(): env.str(key) for key in _fields
     }
 
+# --- the HTTP API -------------------------------------------------------------
+OPENCLAW_API_PER_MINUTE: int = env.int("OPENCLAW_API_PER_MINUTE", 600)
+OPENCLAW_API_KEY_DAYS: float = env.float("OPENCLAW_API_KEY_DAYS", 7.0)
+
 # --- beyond one box ---------------------------------------------------------
 OPENCLAW_REDIS_URL: str = env.str("OPENCLAW_REDIS_URL", "")
 

@@ -11,6 +11,7 @@ from gateway.api import problems
 
 PREFIX = "/api/"
 MAX_BODY_BYTES = 1024 * 1024
+"""Of one request; files go in as addresses, or small ones as data."""
 
 _WORDS = {
     400: "The request cannot be read.",

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.api import limits
 from gateway.models import Agent
 from tests.conftest import Clock
 from tests.core.kit import Verbs
+
+
+@pytest.fixture(autouse=True)
+def nothing_counted() -> None:
+    """Each test begins with full buckets."""
+    limits._buckets.clear()
 
 
 @pytest.fixture

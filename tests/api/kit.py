@@ -8,6 +8,8 @@ import orjson
 from django.test import Client
 
 from gateway.api.grants import grant
+from gateway.api.tokens import SCOPES, digest
+from gateway.models import ApiToken
 from sessions_app.models import Contact, Message, Session
 
 CHANNEL = "webchat"
@@ -54,6 +56,19 @@ def said(session: Session, *texts: str, role: str = "user", **changes: Any) -> l
         )
     session.save(update_fields=["last_seq"])
     return made
+
+
+def token(*scopes: str, contact: Contact | None = None, **changes: Any) -> ApiToken:
+    """A stored token's row; its secret is its name."""
+    name = changes.pop("name", f"oc_{len(scopes)}-{contact}-{ApiToken.objects.count()}")
+    return ApiToken.objects.create(
+        name=name, digest=digest(name), scopes=list(scopes), contact=contact, **changes
+    )
+
+
+def program(*scopes: str, contact: Contact | None = None, **changes: Any) -> Caller:
+    """A program with these scopes (all of them, where none is named)."""
+    return Caller(token(*(scopes or SCOPES), contact=contact, **changes).name)
 
 
 class Caller:

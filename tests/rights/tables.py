@@ -26,7 +26,7 @@ TABLES = {
     "auth.user": Rights(A, A, A, A),
     "gateway.agent": Rights(V, A, A, A),
     "gateway.agenthealth": Rights(V),
-    "gateway.apitoken": Rights(A),
+    "gateway.apitoken": Rights(A, A),
     "gateway.audit": Rights(V),
     "gateway.cursor": Rights(V),
     "gateway.delivery": Rights(V),
@@ -54,6 +54,9 @@ ACTIONS = {
     "sessions_app.session": {"terminate_sessions", "restore_sessions"},
 }
 """All of them from the operator upwards."""
+
+ADMIN_ACTIONS = {"gateway.apitoken": {"revoke"}}
+"""From the admin upwards (tests/api/test_tokens.py)."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ PAGES: dict[str, list[Ask]] = {
         Ask(Who.SUPERUSER, path={"id": "{superuser}"}),
         Ask(Who.SUPERUSER, "post", {}, {"id": "{superuser}"}),
     ],
+    "api/v1/docs": [Ask(Who.STRANGER)],
     "api/v1/openapi.json": [Ask(Who.STRANGER)],
     "api/v1/": [Ask(NOBODY, hidden=True)],  # only its name is used
     "chat/": [Ask(Who.PERSON)],

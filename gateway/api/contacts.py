@@ -11,7 +11,7 @@ from gateway.api.callers import Agent, Caller, Token, caller_of
 from gateway.api.documents import change_person
 from gateway.api.pages import DEFAULT, MAX_ID, Cursor, Limit, Page, Word, page
 from gateway.api.problems import missing
-from gateway.api.shapes import ContactOut, Document, Patch, contact_out
+from gateway.api.shapes import ContactOut, Document, Patch, contact_out, document
 from sessions_app.models import Contact
 
 router = Router(tags=["contacts"])
@@ -47,7 +47,7 @@ def get_contact(request: HttpRequest, contact_id: ContactId) -> ContactOut:
 @router.get("/{contact_id}/preferences", response=Document, auth=READ)
 def get_preferences(request: HttpRequest, contact_id: ContactId) -> Document:
     """A person's preferences."""
-    return dict(_contact(caller_of(request), contact_id).preferences)
+    return document(_contact(caller_of(request), contact_id).preferences)
 
 
 @router.patch("/{contact_id}/preferences", response=Document, auth=WRITE)
@@ -62,7 +62,7 @@ def patch_contact_preferences(
 @router.get("/{contact_id}/notes", response=Document, auth=READ)
 def get_notes(request: HttpRequest, contact_id: ContactId) -> Document:
     """The notes about a person."""
-    return dict(_contact(caller_of(request), contact_id).notes)
+    return document(_contact(caller_of(request), contact_id).notes)
 
 
 @router.patch("/{contact_id}/notes", response=Document, auth=WRITE)

@@ -18,9 +18,9 @@ from pydantic import Field
 from gateway.api.callers import Agent, Grant, agent_of
 from gateway.api.documents import change_context, change_person
 from gateway.api.pages import DEFAULT, Cursor, Limit, Page, Word, page
-from gateway.api.people import zone_of
 from gateway.api.problems import Problem
-from gateway.api.shapes import Document, Patch
+from gateway.api.shapes import Document, Patch, document
+from gateway.ledger.reminding import timezone_of
 from gateway.models import Turn
 from sessions_app import clock
 from sessions_app.models import Contact, Message
@@ -81,10 +81,10 @@ def me(request: HttpRequest) -> dict[str, Any]:
         "chatId": caller.session.chat_id,
         "person": {
             "name": person.name if person else "",
-            "preferences": person.preferences if person else {},
-            "notes": person.notes if person else {},
+            "preferences": _preferences(caller),
+            "notes": document(person.notes) if person else {},
         },
-        "timezone": zone_of(person.preferences if person else {}),
+        "timezone": timezone_of(_preferences(caller)),
     }
 
 
@@ -105,7 +105,7 @@ def patch_preferences(request: HttpRequest, patch: Patch) -> Document:
 @router.get("/context", response=Document)
 def my_context(request: HttpRequest) -> Document:
     """The session's context."""
-    return dict(agent_of(request).session.context)
+    return document(agent_of(request).session.context)
 
 
 @router.patch("/context", response=Document)
@@ -156,8 +156,12 @@ def _person(caller: Agent) -> Contact:
     return caller.person
 
 
+def _preferences(caller: Agent) -> Document:
+    return document(caller.person.preferences) if caller.person else {}
+
+
 def _midnight(caller: Agent) -> datetime:
-    zone = ZoneInfo(zone_of(caller.person.preferences if caller.person else {}))
+    zone = ZoneInfo(timezone_of(_preferences(caller)))
     today = clock.now().astimezone(zone).date()
     return datetime.combine(today, time(), zone)
 

@@ -17,6 +17,7 @@ from gateway.api.shapes import (
     MessageOut,
     Patch,
     SessionOut,
+    document,
     message_out,
     session_out,
 )
@@ -85,7 +86,7 @@ def restore_session(request: HttpRequest, session_id: Word) -> SessionOut:
 @router.get("/{session_id}/context", response=Document, auth=READ)
 def get_context(request: HttpRequest, session_id: Word) -> Document:
     """What agents asked to be kept with the session."""
-    return dict(session_of(caller_of(request), session_id).context)
+    return document(session_of(caller_of(request), session_id).context)
 
 
 @router.patch("/{session_id}/context", response=Document, auth=WRITE)

@@ -118,6 +118,11 @@ class ScheduleOut(Schema):
     chat_id: str
 
 
+def document(value: Any) -> Document:
+    """A JSON column where an object is meant; empty if somebody put something else there."""
+    return value if isinstance(value, dict) else {}
+
+
 def session_out(row: Session) -> SessionOut:
     """A session; its contact should be loaded."""
     return SessionOut(
@@ -161,7 +166,7 @@ def turn_out(row: Turn) -> TurnOut:
         error_code=row.error_code,
         error_detail=row.error_detail,
         partial_text=row.partial_text,
-        usage=row.usage if isinstance(row.usage, dict) else {},
+        usage=document(row.usage),
         queued_at=row.queued_at,
         started_at=row.started_at,
         first_token_at=row.first_token_at,
@@ -199,8 +204,8 @@ def contact_out(row: Contact) -> ContactOut:
         user_id=row.user_id,
         name=row.name,
         access=row.access,
-        preferences=row.preferences if isinstance(row.preferences, dict) else {},
-        notes=row.notes if isinstance(row.notes, dict) else {},
+        preferences=document(row.preferences),
+        notes=document(row.notes),
         created_at=row.created_at,
     )
 

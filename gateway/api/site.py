@@ -11,7 +11,16 @@ from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 from ninja.parser import Parser
 
-from gateway.api import contacts, deliveries, me, messages, problems, sessions, turns
+from gateway.api import (
+    contacts,
+    deliveries,
+    me,
+    messages,
+    problems,
+    schedules,
+    sessions,
+    turns,
+)
 
 _WORDS = {
     "400": "The body is not JSON.",
@@ -92,6 +101,7 @@ api = Api(
 problems.install(api)
 api.add_router("/me", me.router)
 api.add_router("/messages", messages.router)
+api.add_router("/schedules", schedules.router)
 api.add_router("/sessions", sessions.router)
 api.add_router("/turns", turns.router)
 api.add_router("/deliveries", deliveries.router)

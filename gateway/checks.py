@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
@@ -46,6 +47,10 @@ ABOVE_ZERO = (
     "OPENCLAW_FLUSH_SECONDS",
     "OPENCLAW_DELIVERY_MAX_AGE",
     "OPENCLAW_MAX_BODY_BYTES",
+    "OPENCLAW_MEDIA_MAX_BYTES",
+    "OPENCLAW_MEDIA_FETCH_SECONDS",
+    "OPENCLAW_MEDIA_AGENT_LINK_SECONDS",
+    "OPENCLAW_MEDIA_LINK_SECONDS",
     "OPENCLAW_SCHEDULES_MIN_SECONDS",
     "OPENCLAW_API_KEY_DAYS",
 )
@@ -53,15 +58,14 @@ NOT_NEGATIVE = (
     "OPENCLAW_AGENT_RETRY_SECONDS",
     "OPENCLAW_API_PER_MINUTE",
     "OPENCLAW_DRAIN_SECONDS",
+    "OPENCLAW_MEDIA_DAYS",
     "OPENCLAW_RETENTION_DAYS",
     "OPENCLAW_SCHEDULES_PER_SESSION",
 )
 NOT_IN_SETTINGS = (
-    "OPENCLAW_ALLOWED_HOSTS",
     "OPENCLAW_DEBUG",
     "OPENCLAW_ENV_FILE",
     "OPENCLAW_LLM_API_KEY",
-    "OPENCLAW_LLM_BASE_URL",
     "OPENCLAW_LLM_MODEL",
     "OPENCLAW_SECRET_KEY",
 )
@@ -129,17 +133,20 @@ def check_ports(**kwargs: Any) -> list[CheckMessage]:
 
 @register(TAG)
 def check_urls(**kwargs: Any) -> list[CheckMessage]:
-    """openclaw.E005 and E006: an address without scheme or host."""
+    """openclaw.E005, E006, E014; W016 for the bundled agent: a URL without scheme or host."""
     found: list[CheckMessage] = []
     for name, example, number in (
         ("OPENCLAW_PUBLIC_URL", "https://chat.example.com", "E005"),
         ("OPENCLAW_AGENT_URL", "http://127.0.0.1:9000/rpc/message", "E006"),
         ("OPENCLAW_AGENT_API_URL", "http://127.0.0.1:8000/api/v1", "E006"),
+        ("OPENCLAW_MEDIA_URL", "http://127.0.0.1:8000", "E014"),
+        ("OPENCLAW_LLM_BASE_URL", "http://127.0.0.1:11434/v1", "W016"),
     ):
         value = getattr(settings, name)
         if value and not _is_http_url(value):
+            kind = Error if number.startswith("E") else Warning
             hint = f"Give scheme and host, like {example}"
-            found.append(Error(f"{name} is {value!r}.", hint, id=f"openclaw.{number}"))
+            found.append(kind(f"{name} is {value!r}.", hint, id=f"openclaw.{number}"))
     return found
 
 
@@ -169,6 +176,50 @@ def check_data_dir(**kwargs: Any) -> list[CheckMessage]:
         message = f"The data folder {folder} is open to others (mode {mode:o})."
         return [Warning(message, f"chmod 700 {folder}", id="openclaw.W008")]
     return []
+
+
+@register(TAG)
+def check_database(**kwargs: Any) -> list[CheckMessage]:
+    """openclaw.E012: the database's file cannot be opened where it should stand."""
+    database = settings.DATABASES["default"]
+    if not str(database["ENGINE"]).endswith("sqlite3") or "memory" in str(database["NAME"]):
+        return []
+    file = Path(database["NAME"]).absolute()
+    reason = _why_not_writable(file)
+    if reason is None:
+        return []
+    hint = "Give DATABASE_URL a file in a folder that belongs to the user who runs the gateway."
+    return [Error(f"The database {file} cannot be opened: {reason}.", hint, id="openclaw.E012")]
+
+
+@register(TAG)
+def check_instance(**kwargs: Any) -> list[CheckMessage]:
+    """openclaw.E019: a name that cannot stand in what this gateway claims."""
+    name = settings.OPENCLAW_INSTANCE
+    if re.fullmatch(r"[A-Za-z0-9_.-]{1,32}", name):
+        return []
+    hint = "Use 1 to 32 letters, digits, dots, dashes or underscores."
+    return [Error(f"OPENCLAW_INSTANCE is {name!r}.", hint, id="openclaw.E019")]
+
+
+@register(TAG)
+def check_hosts(**kwargs: Any) -> list[CheckMessage]:
+    """openclaw.W017: a host name that no request can have."""
+    hint = "Give host names only, like chat.example.com: no scheme, port or path."
+    return [
+        Warning(f"OPENCLAW_ALLOWED_HOSTS holds {name!r}.", hint, id="openclaw.W017")
+        for name in settings.OPENCLAW_ALLOWED_HOSTS
+        if not re.fullmatch(r"\*|\.?[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]", name)
+    ]
+
+
+@register(TAG)
+def check_unused(**kwargs: Any) -> list[CheckMessage]:
+    """openclaw.W018: a setting that nothing reads yet."""
+    if not settings.OPENCLAW_REDIS_URL:
+        return []
+    hint = "Leave it out; one gateway needs no Redis."
+    return [Warning("OPENCLAW_REDIS_URL is not used yet.", hint, id="openclaw.W018")]
 
 
 @register(TAG)
@@ -215,6 +266,17 @@ def check_channels(**kwargs: Any) -> list[CheckMessage]:
         for name, problems in channels.left_out().items()
         for problem in problems
     ]
+
+
+def _why_not_writable(file: Path) -> str | None:
+    """Why a file cannot be written or made; None where it can."""
+    if file.is_dir():
+        return "it is a folder"
+    if not file.parent.is_dir():
+        return f"there is no folder {file.parent}"
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        return "permission denied"
+    return None
 
 
 def _is_http_url(value: str) -> bool:

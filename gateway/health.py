@@ -56,14 +56,18 @@ async def readiness(runtime: Runtime) -> dict[str, dict[str, Any]]:
 
 
 async def _core(runtime: Runtime) -> dict[str, Any]:
+    loop = runtime.lag.report()
     try:
         async with asyncio.timeout(DATABASE_SECONDS):
             seen = await runtime.ledger.call(_worker_seen)
     except (Unavailable, TimeoutError) as error:
-        return {"database": {"ok": False, "detail": str(error) or "no answer in time"}}
+        return {
+            "database": {"ok": False, "detail": str(error) or "no answer in time"},
+            "loop": loop,
+        }
     age = None if seen is None else round((clock.now() - seen).total_seconds(), 1)
     worker = {"ok": age is not None and age < WORKER_SECONDS, "seen_seconds_ago": age}
-    return {"database": {"ok": True}, "worker": worker}
+    return {"database": {"ok": True}, "worker": worker, "loop": loop}
 
 
 def _worker_seen() -> Any:

@@ -26,6 +26,7 @@ from gateway.compose import Composer
 from gateway.delivery import Sender, SenderSettings
 from gateway.http import make_transport
 from gateway.ingest import Ingress, Inlet
+from gateway.lag import LoopLag
 from gateway.ledger import Ledger, Unavailable, deliveries, turns
 from gateway.ledger.batcher import Claimer
 from gateway.ledger.deliveries import FinishDeliveries, StartDeliveries
@@ -106,6 +107,7 @@ class Runtime:
         self.media = MediaDesk()
         self._history = History(settings.OPENCLAW_HISTORY_MESSAGES, self.media.for_agents.to)
         self._limiter = RateLimiter()
+        self.lag = LoopLag()
         self.left_out = channels.left_out()
         sessions = channels.session_manager()
         self.ledger = Ledger(
@@ -207,6 +209,7 @@ class Runtime:
         for line in self.lines.values():
             self._spawn(self._keeper.keep(line), f"channel {line.name}")
         self._spawn(self._every(NOTICE_SECONDS, self._notice), "notice")
+        self._spawn(self.lag.run(), "lag")
         self._spawn(self._every(BEAT_SECONDS, self._beat), "beat")
         self._spawn(self._filing.run(), "files")
         if settings.OPENCLAW_DURABILITY == "batched":

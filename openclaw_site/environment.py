@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
 
 class Environment(environ.FileAwareEnv):  # type: ignore[misc]  # django-environ has no types
@@ -37,6 +39,30 @@ class Environment(environ.FileAwareEnv):  # type: ignore[misc]  # django-environ
             reason = f"it takes {'a number' if cast in (int, float) else 'another kind of value'}"
         self.unreadable.append((var, reason))
         return "" if default is environ.Env.NOTSET else default
+
+    def database(self, var: str, default: str) -> dict[str, Any]:
+        """A database as Django has it, from the URL in `var`."""
+        try:
+            found: dict[str, Any] = self.db_url_config(self.str(var, default))
+            import_module(f"{found['ENGINE']}.base")
+        except (KeyError, ValueError, ImportError):
+            reason = "it takes a database's URL, like sqlite:////var/lib/openclaw/chat.sqlite3"
+        except ImproperlyConfigured:
+            reason = "the driver of this kind of database is not installed"
+        else:
+            return found
+        self.unreadable.append((var, reason))
+        fallback: dict[str, Any] = self.db_url_config(default)
+        return fallback
+
+    def folder(self, var: str, default: Path) -> Path:
+        """The folder named by `var`, made where it is missing."""
+        path = Path(self.str(var, "") or default).absolute()
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            self.unreadable.append((var, f"the folder cannot be made ({error.strerror})"))
+        return path
 
 
 def make_private_folder(folder: Path) -> None:

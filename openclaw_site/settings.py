@@ -54,6 +54,7 @@ OPENCLAW_HISTORY_MESSAGES: int = env.int("OPENCLAW_HISTORY_MESSAGES", 2000)
 
 # --- the bundled agent ------------------------------------------------------
 OPENCLAW_PI_PORT: int = env.int("OPENCLAW_PI_PORT", 9000)
+OPENCLAW_LLM_BASE_URL: str = env.str("OPENCLAW_LLM_BASE_URL", "")  # Pi reads it; checked here
 
 # --- sessions ---------------------------------------------------------------
 OPENCLAW_IDLE_SECONDS: int = env.int("OPENCLAW_IDLE_SECONDS", 900)
@@ -121,7 +122,7 @@ ALLOWED_HOSTS: list[str] = [
     "[::1]",
     *([OPENCLAW_HOST] if OPENCLAW_HOST not in ("0.0.0.0", "::") else []),  # noqa: S104 (compared)
     *([_public_host] if _public_host else []),
-    *env.list("OPENCLAW_ALLOWED_HOSTS", default=[]),
+    *(OPENCLAW_ALLOWED_HOSTS := env.list("OPENCLAW_ALLOWED_HOSTS", default=[])),
 ]
 CSRF_TRUSTED_ORIGINS = [OPENCLAW_PUBLIC_URL] if OPENCLAW_PUBLIC_URL else []
 _https = OPENCLAW_PUBLIC_URL.startswith("https://")
@@ -198,7 +199,7 @@ TEMPLATES = [
     }
 ]
 DATABASES: dict[str, dict[str, Any]] = {
-    "default": env.db("DATABASE_URL", f"sqlite:///{OPENCLAW_DATA_DIR / 'openclaw.sqlite3'}")
+    "default": env.database("DATABASE_URL", f"sqlite:///{OPENCLAW_DATA_DIR / 'openclaw.sqlite3'}")
 }
 DATABASES["default"]["CONN_MAX_AGE"] = None
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
@@ -228,9 +229,7 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "/chat/"
 STATIC_URL = "static/"
-_static_dir: str = env.str("OPENCLAW_STATIC_DIR", "")
-OPENCLAW_STATIC_DIR = Path(_static_dir or OPENCLAW_DATA_DIR / "static").absolute()
-OPENCLAW_STATIC_DIR.mkdir(parents=True, exist_ok=True)
+OPENCLAW_STATIC_DIR = env.folder("OPENCLAW_STATIC_DIR", OPENCLAW_DATA_DIR / "static")
 STATIC_ROOT = OPENCLAW_STATIC_DIR
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from contextlib import closing
 from types import SimpleNamespace
@@ -17,13 +19,14 @@ from gateway import runtime as runtime_module
 from gateway.agents.base import Target
 from gateway.channels import Rules
 from gateway.health import QUIET_SECONDS, WORKER_SECONDS, healthz, readyz
+from gateway.lag import KEPT_SECONDS, LOOK_SECONDS, WORST_SECONDS, LoopLag
 from gateway.ledger.recovery import WORKER, beat
 from gateway.lines import Line
 from gateway.models import Heartbeat
 from sessions_app.sql import run
 from tests.conftest import Clock
 from tests.core.house import House
-from tests.core.kit import TestChat
+from tests.core.kit import TestChat, until
 
 pytestmark = pytest.mark.usefixtures("agent")
 
@@ -60,6 +63,7 @@ async def house(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> AsyncIterator[
             lines={"polled": polled, "called": called},
             left_out={},
             router=house.router,
+            lag=LoopLag(),
             agents=Probes(),
         )
         monkeypatch.setattr(runtime_module, "_current", fake)
@@ -133,6 +137,30 @@ async def test_a_listener_that_has_not_come_back_does_not_listen(
     assert said["channels"]["called"]["ok"] is True  # nobody has to call a webhook
     _parts().lines["polled"].alive()
     assert (await _get())[0] == 200
+
+
+async def test_an_event_loop_that_was_frozen_is_said_for_a_minute(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    """OC 75330: event loop frozen for 32 s by synchronous I/O; loop lag is a metric."""
+    _parts().lag.note(WORST_SECONDS + 1)
+    status, said = await _get()
+    assert status == 503
+    assert said["core"]["loop"] == {"ok": False, "lag_ms": 3000.0, "worst_lag_ms": 3000.0}
+    assert "the event loop stood still for 3.0 s" in caplog.text
+    for _ in range(int(KEPT_SECONDS / LOOK_SECONDS)):
+        _parts().lag.note(0.001)
+    status, said = await _get()
+    assert (status, said["core"]["loop"]["worst_lag_ms"]) == (200, 1.0)
+
+
+async def test_whoever_blocks_the_loop_shows_as_lag() -> None:
+    lag = LoopLag()
+    watching = asyncio.create_task(lag.run())
+    await asyncio.sleep(0.01)
+    time.sleep(LOOK_SECONDS + 0.1)
+    await until(lambda: lag.report()["worst_lag_ms"] >= 80)
+    watching.cancel()
 
 
 async def test_a_channel_that_was_left_out(house: House) -> None:

@@ -100,6 +100,49 @@ def test_e006_agent_url_without_scheme_or_host(settings: Settings, value: str) -
     assert "openclaw.E006" in found()
 
 
+@pytest.mark.parametrize("value", [*BAD_URLS, "nonsense"])
+def test_e014_media_url_without_scheme_or_host(settings: Settings, value: str) -> None:
+    settings.OPENCLAW_MEDIA_URL = value
+    assert "openclaw.E014" in found()
+
+
+@pytest.mark.parametrize("value", [*BAD_URLS, "foo"])
+def test_w016_models_url_without_scheme_or_host(settings: Settings, value: str) -> None:
+    settings.OPENCLAW_LLM_BASE_URL = value
+    assert "openclaw.W016" in found()
+
+
+def test_e012_database_that_cannot_be_opened(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_file(path: Path) -> dict[str, CheckMessage]:
+        monkeypatch.setitem(settings.DATABASES["default"], "NAME", str(path))
+        return found()
+
+    assert with_file(tmp_path / "new.sqlite3") == {}
+    assert "there is no folder" in with_file(tmp_path / "no" / "x.sqlite3")["openclaw.E012"].msg
+    assert "it is a folder" in with_file(tmp_path)["openclaw.E012"].msg
+    (tmp_path / "file").touch()
+    assert "openclaw.E012" in with_file(tmp_path / "file" / "x.sqlite3")
+
+
+@pytest.mark.parametrize("value", ["a/b", "", "two words", "x" * 33])
+def test_e019_instance_with_a_name_that_cannot_be_used(settings: Settings, value: str) -> None:
+    settings.OPENCLAW_INSTANCE = value
+    assert "openclaw.E019" in found()
+
+
+@pytest.mark.parametrize("value", ["http://x", "x:8000", "x/y"])
+def test_w017_allowed_host_that_is_none(settings: Settings, value: str) -> None:
+    settings.OPENCLAW_ALLOWED_HOSTS = ["chat.example.com", ".example.com", value]
+    assert repr(value) in found()["openclaw.W017"].msg
+
+
+def test_w018_redis_is_not_used_yet(settings: Settings) -> None:
+    settings.OPENCLAW_REDIS_URL = "redis://127.0.0.1"
+    assert "openclaw.W018" in found()
+
+
 def test_urls_that_are_right(settings: Settings) -> None:
     settings.OPENCLAW_PUBLIC_URL = "https://chat.example.com"
     settings.OPENCLAW_AGENT_URL = "http://127.0.0.1:9000/rpc/message"

@@ -16,8 +16,10 @@ from tests.process import ROOT
 DOCS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 SETTINGS = ROOT / "docs" / "settings.md"
 ROW = re.compile(r"^\| `([A-Z_<>]+)` \| (.+?) \| (.+) \|$", re.M)
+READS = re.compile(r"env\.(str|int|float|bool|list|database|folder)")
 NOTHING = "–"
-COMPUTED = {  # defaults that are not literals in settings.py
+COMPUTED = {
+    "OPENCLAW_STATIC_DIR": "",  # defaults that are not literals in settings.py
     "OPENCLAW_DATA_DIR": "var",
     "OPENCLAW_ENV_FILE": ".env",
     "DATABASE_URL": "",
@@ -64,7 +66,9 @@ def env_calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
     for node in ast.walk(ast.parse(path.read_text())):
         if (
             isinstance(node, ast.Call)
-            and re.fullmatch(r"env\.(str|int|float|bool|list|db)", ast.unparse(node.func))
+            and re.fullmatch(
+                r"env\.(str|int|float|bool|list|database|folder)", ast.unparse(node.func)
+            )
             and node.args
             and isinstance(node.args[0], ast.Constant)
         ):

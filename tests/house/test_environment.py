@@ -31,6 +31,13 @@ def check(data_dir: Path, **env: str) -> subprocess.CompletedProcess[str]:
             "/nowhere/key",
             "the file that OPENCLAW_SECRET_KEY_FILE names",
         ),
+        ("DATABASE_URL", "foo", "DATABASE_URL cannot be used: it takes a database's URL"),
+        ("DATABASE_URL", "mysql://127.0.0.1/x", "DATABASE_URL cannot be used: the driver"),
+        ("DATABASE_URL", "sqlite:////nowhere/x.sqlite3", "there is no folder /nowhere."),
+        ("OPENCLAW_STATIC_DIR", "/dev/null/static", "OPENCLAW_STATIC_DIR cannot be used: the"),
+        ("OPENCLAW_MEDIA_MAX_BYTES", "-5", "OPENCLAW_MEDIA_MAX_BYTES is -5."),
+        ("OPENCLAW_MEDIA_DAYS", "-1", "OPENCLAW_MEDIA_DAYS is -1."),
+        ("OPENCLAW_INSTANCE", "a/b", "OPENCLAW_INSTANCE is 'a/b'."),
         ("OPENCLAW_DATA_DIR", "/dev/null/data", "The folder /dev/null/data cannot be written: Not"),
     ],
 )

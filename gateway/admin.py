@@ -15,6 +15,7 @@ from django.utils.html import format_html
 from gateway.console import actions
 from gateway.console.accounts import AccountAdmin
 from gateway.console.actions import Operable
+from gateway.console.compare import address, compare_turn
 from gateway.console.planned import OccurrenceAdmin, ScheduleAdmin
 from gateway.console.sessions import ConversationAdmin
 from gateway.console.tokens import ApiTokenAdmin, IdempotencyKeyAdmin
@@ -145,10 +146,15 @@ class AgentHealthAdmin(ReadOnly, ModelAdmin[AgentHealth]):
 class ReplayAdmin(Fast, ReadOnly, ModelAdmin[Replay]):
     """Questions put to an agent once more."""
 
-    list_display = ("turn", "agent", "actor", "started_at", "error_code")
+    list_display = ("turn", "agent", "actor", "started_at", "error_code", "both")
     list_select_related = ("turn",)
     search_fields = ("=turn__id", "agent")
     ordering = ("-id",)
+
+    @admin.display(description="answers")
+    def both(self, replay: Replay) -> str:
+        """A way to both of them."""
+        return format_html('<a href="{}">side by side</a>', address(replay.turn_id))
 
 
 @admin.register(RoutingRule)
@@ -192,7 +198,7 @@ class OperableSessionAdmin(Operable, ConversationAdmin):
 class TurnAdmin(Operable, Fast, ReadOnly, ModelAdmin[Turn]):
     """Each call of an agent: how it stands, how long it took, why it failed."""
 
-    actions = (actions.cancel_turns, actions.requeue_turns, actions.discard_turns)
+    actions = (actions.cancel_turns, actions.requeue_turns, actions.discard_turns, compare_turn)
 
     list_display = (
         "short_id",

@@ -19,7 +19,6 @@ from django.db import connection, transaction
 
 from adapters.base import Adapter, Arriving, Capabilities, Listener
 from gateway import channels
-from gateway.agents.base import Limits
 from gateway.agents.client import AgentClient
 from gateway.archiving import Filing
 from gateway.compose import Composer
@@ -45,6 +44,7 @@ from gateway.ledger.recovery import (
     take_over,
 )
 from gateway.ledger.turns import LEASE_SECONDS, FinishTurns, StartTurns
+from gateway.limits import agent_limits
 from gateway.lines import Keeper, Line
 from gateway.media.desk import MediaDesk
 from gateway.preview import Previews
@@ -103,7 +103,7 @@ class Runtime:
         self.router = Router()
         self.lines: dict[str, Line] = {}
         self.transport = make_transport()
-        self.agents = AgentClient(self.transport, _limits())
+        self.agents = AgentClient(self.transport, agent_limits())
         self.media = MediaDesk()
         self._history = History(settings.OPENCLAW_HISTORY_MESSAGES, self.media.for_agents.to)
         self._limiter = RateLimiter()
@@ -363,13 +363,3 @@ def _sync_to_disk() -> None:
             beat(GATEWAY)
         finally:
             run("PRAGMA synchronous = NORMAL")
-
-
-def _limits() -> Limits:
-    return Limits(
-        connect_seconds=settings.OPENCLAW_AGENT_CONNECT_SECONDS,
-        first_token_seconds=settings.OPENCLAW_AGENT_FIRST_TOKEN_SECONDS,
-        between_tokens_seconds=settings.OPENCLAW_AGENT_BETWEEN_TOKENS_SECONDS,
-        total_seconds=settings.OPENCLAW_AGENT_TOTAL_SECONDS,
-        max_bytes=settings.OPENCLAW_AGENT_MAX_BYTES,
-    )

@@ -14,8 +14,10 @@ from gateway.cleanup import clean_sessions, forget_sessions
 from gateway.ledger.firing import fire_due, ring_soon
 from gateway.ledger.outcomes import settle
 from gateway.ledger.recovery import WORKER, beat
+from gateway.limits import agent_limits
 from gateway.media.desk import make_store
 from gateway.media.retention import prune_files
+from gateway.replay.asking import carry_out
 from sessions_app import clock
 
 logger = logging.getLogger(__name__)
@@ -59,6 +61,12 @@ def prune() -> None:
     """Old files go, and those that nothing knows any more."""
     if gone := prune_files(make_store(), settings.OPENCLAW_MEDIA_DAYS):
         logger.info("deleted %d old files", gone)
+
+
+@db_task()
+def ask_again(replay: int) -> None:
+    """A past turn's question to another agent: minutes long, so no web thread waits for it."""
+    carry_out(replay, agent_limits())
 
 
 def fire() -> None:

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 
-from gateway.console import actions, live, overview, repair
+from gateway.console import actions, compare, live, overview, repair
 from gateway.console.audit import Audited
 
 
@@ -31,6 +31,7 @@ class ConsoleSite(AdminSite):
             path("live/ended.json", self.admin_view(live.ended_turns), name="live-ended"),
             path("overview/", self.admin_view(overview.fragment), name="overview"),
             path("repair/", self.admin_view(repair.page), name="repair"),
+            path("compare/<str:turn>/", self.admin_view(compare.page), name="compare"),
             *super().get_urls(),
         ]
 

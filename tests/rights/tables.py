@@ -50,7 +50,7 @@ TABLES = {
 ACTIONS = {
     "gateway.pairingcode": {"approve_pairings", "refuse_pairings"},
     "gateway.delivery": {"retry_deliveries", "discard_deliveries"},
-    "gateway.turn": {"cancel_turns", "requeue_turns", "discard_turns"},
+    "gateway.turn": {"cancel_turns", "requeue_turns", "discard_turns", "compare_turn"},
     "sessions_app.session": {"terminate_sessions", "restore_sessions"},
 }
 """All of them from the operator upwards."""
@@ -99,6 +99,10 @@ PAGES: dict[str, list[Ask]] = {
     "admin/live/waiting.json": [Ask(V)],
     "admin/live/ended.json": [Ask(V, data={"turn": "{turn}"})],
     "admin/overview/": [Ask(V)],
+    "admin/compare/<str:turn>/": [
+        Ask(V, path={"turn": "{turn}"}),
+        Ask(O, "post", {"agent": "nobody"}, {"turn": "{turn}"}),
+    ],
     "admin/repair/": [
         Ask(V),
         Ask(O, data={"confirm": "retry", "what": "letters", "key": "{delivery}"}),

@@ -1,0 +1,1 @@
+"""Replay: a past turn's question, put to an agent once more. Nothing of it is sent to anyone."""

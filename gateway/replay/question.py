@@ -1,0 +1,54 @@
+"""What a past turn was asked, made anew from what is kept of it."""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+from gateway.agents.base import Question
+from gateway.media.desk import MediaDesk
+from gateway.models import Replay, Turn
+from sessions_app.history import History, Wanted
+from sessions_app.models import SEQ_STEP, Message
+
+
+def question_of(replay: Replay, turn: Turn) -> Question:
+    """The turn's question: its history, its place, its origin; nothing of today.
+
+    Ids are the replay's own, so that an agent that remembers turns or sessions answers anew
+    and touches nothing of the conversation. There is no grant, so that tools cannot act, and
+    no context and no person: both are as they are now, not as they were then.
+    """
+    session, last = turn.session, asked(turn)
+    target = last.target if last else {}
+    name = f"replay_{replay.pk}"
+    return Question(
+        turn=name,
+        session=name,
+        channel=session.channel,
+        user_id=last.sender if last else "",
+        chat_id=target.get("chat_id") or session.chat_id,
+        history=_history(turn),
+        origin=last.origin if last else "user",
+    )
+
+
+def asked(turn: Turn) -> Message | None:
+    """The last message that the turn was to answer."""
+    return Message.objects.filter(session=turn.session_id, seq=turn.upto_seq).first()
+
+
+def answered(turn: Turn) -> Message | None:
+    """What came of it: the newest reply right behind the question."""
+    behind = Message.objects.filter(
+        session=turn.session_id,
+        seq__gt=turn.upto_seq,
+        seq__lt=turn.upto_seq + SEQ_STEP,
+        role=Message.Role.ASSISTANT,
+    )
+    return behind.order_by("-seq").first()
+
+
+def _history(turn: Turn) -> list[bytes]:
+    history = History(settings.OPENCLAW_HISTORY_MESSAGES, MediaDesk().for_agents.to)
+    wanted = Wanted(turn.session_id, turn.session.revision, turn.upto_seq)
+    return history.load([wanted])[turn.session_id]

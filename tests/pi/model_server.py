@@ -77,6 +77,8 @@ def say(*words: str, gate: asyncio.Event | None = None, end: bytes = END) -> Beh
     """Streams `words`; with a gate, only the first until the gate opens."""
 
     async def behave(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        if not body.get("stream"):
+            return whole("".join(words))
         response = await open_stream(request)
         for number, word in enumerate(words):
             if number == 1 and gate is not None:
@@ -84,6 +86,43 @@ def say(*words: str, gate: asyncio.Event | None = None, end: bytes = END) -> Beh
             await response.write(chunk({"role": "assistant", "content": word}))
         await response.write(end)
         return response
+
+    return behave
+
+
+def whole(text: str) -> web.Response:
+    """An answer that is not streamed."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}}
+    data = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1_700_000_000}
+    data |= {"model": "fake", "choices": [{**choice, "finish_reason": "stop"}], "usage": USAGE}
+    return web.json_response(data)
+
+
+def use(*calls: tuple[str, str]) -> Behaviour:
+    """Asks for tools: (name, arguments as JSON) each, the arguments in two pieces."""
+
+    async def behave(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        response = await open_stream(request)
+        for index, (name, arguments) in enumerate(calls):
+            half = len(arguments) // 2
+            first = {"name": name, "arguments": arguments[:half]}
+            call = {"index": index, "id": f"call_{index}", "type": "function", "function": first}
+            await response.write(chunk({"role": "assistant", "tool_calls": [call]}))
+            rest = {"index": index, "function": {"arguments": arguments[half:]}}
+            await response.write(chunk({"tool_calls": [rest]}))
+        done = chunk({}, "tool_calls") + chunk({}, choices=[], usage=USAGE)
+        await response.write(done + b"data: [DONE]\n\n")
+        return response
+
+    return behave
+
+
+def in_turn(*behaviours: Behaviour) -> Behaviour:
+    """One behaviour for each call; the last one for all further ones."""
+    left = list(behaviours)
+
+    async def behave(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        return await (left.pop(0) if len(left) > 1 else left[0])(request, body)
 
     return behave
 

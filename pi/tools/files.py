@@ -77,7 +77,7 @@ class Files:
         others = [(other, size) for other, size in self._sizes() if other != name]
         if len(others) >= MAX_FILES or sum(s for _, s in others) + len(data) > MAX_TOTAL_BYTES:
             raise ToolError("This conversation's folder is full. Delete a file first.")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        flags = os.O_WRONLY | os.O_CREAT
         with _Folder(self.open_folder()) as folder, folder.open(name, flags) as file:
             file.write(data)
         return f"Written: {name} ({len(data)} bytes)"
@@ -154,7 +154,8 @@ class _File:
         return os.read(self._descriptor, most)
 
     def write(self, data: bytes) -> None:
-        """All of `data`."""
+        """`data` in place of what stood there. Emptied here, not at opening: it may be a link."""
+        os.ftruncate(self._descriptor, 0)
         while data:
             data = data[os.write(self._descriptor, data) :]
 

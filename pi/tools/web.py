@@ -216,9 +216,11 @@ class _Words(HTMLParser):
             self.words.append("\n")
 
     def handle_endtag(self, tag: str) -> None:
-        """The end of what is left out."""
+        """The end of what is left out, and a new line after a block."""
         if tag in self.SKIPPED and self._skipping:
             self._skipping -= 1
+        if tag in self.BREAKS:
+            self.words.append("\n")
 
     def handle_data(self, data: str) -> None:
         """Words that are shown."""

@@ -45,6 +45,7 @@ class Chat:
         return dict(answer["metadata"])
 
 
+@pytest.mark.heavy
 async def test_200_exchanges_stay_within_the_context(
     pi: httpx.AsyncClient, models: ModelServer
 ) -> None:
@@ -73,11 +74,11 @@ async def test_200_exchanges_stay_within_the_context(
 async def test_everything_is_read_once(pi: httpx.AsyncClient, models: ModelServer) -> None:
     """Each question went to the model word by word, or into a summary, and none into both."""
     chat = Chat(pi)
-    for number in range(40):
+    for number in range(25):
         await chat.say(f"<Question {number}> " + "what about it then? " * 10)
     read = [body["messages"][-1]["content"] for _, body in models.calls if not body["stream"]]
     last = [str(one["content"]) for one in models.calls[-1][1]["messages"]]
-    for number in range(40):
+    for number in range(25):
         found = sum(f"<Question {number}>" in text for text in [*read, *last])
         assert found == 1, number
 
@@ -86,9 +87,9 @@ async def test_window_of_the_gateway_moves_and_the_summary_still_fits(
     pi: httpx.AsyncClient, models: ModelServer
 ) -> None:
     chat = Chat(pi)
-    for number in range(60):
+    for number in range(25):
         await chat.say(f"<Question {number}> " + "what about it then? " * 10)
-        chat.history = chat.history[-60:]  # as with OPENCLAW_HISTORY_MESSAGES
+        chat.history = chat.history[-30:]  # as with OPENCLAW_HISTORY_MESSAGES
     assert max(request_size(body) for _, body in models.calls) <= WINDOW
     first = models.calls[-1][1]["messages"][1]["content"]
     read = [body["messages"][-1]["content"] for _, body in models.calls if not body["stream"]]
@@ -104,7 +105,7 @@ async def test_summary_that_fails_does_not_keep_the_answer_away(
         return await (say("Yes.") if body["stream"] else refuse(400))(request, body)
 
     models.behaviour = answer
-    for number in range(30):
+    for number in range(20):
         await chat.say(f"Question {number}: " + "what about it then? " * 10)
     assert chat.history[-1]["content"] == "Yes." and "pi" not in chat.context
     assert max(request_size(body) for _, body in models.calls) <= WINDOW

@@ -159,14 +159,14 @@ class Sender:
             logger.exception("delivery %s failed on our side", delivery.outbound.key)
             finished = self._judge(delivery, Unsure(type(error).__name__))
         try:
-            await persist(self._ledger, "finish_deliveries", finished)
+            grows = await persist(self._ledger, "finish_deliveries", finished)
         except Exception as error:  # worker edge: else the lane waits for this part for ever
             logger.exception("the end of delivery %s cannot be written", delivery.outbound.key)
             receipt, detail = clean(finished.receipt or ""), type(error).__name__
             bare = replace(finished, receipt=receipt, moved_to=None, error_detail=detail)
-            await persist(self._ledger, "finish_deliveries", bare)
-        if delivery.turn and finished.receipt:
-            self._on_sent(delivery.turn, finished.receipt)
+            grows = await persist(self._ledger, "finish_deliveries", bare)
+        if grows and finished.receipt:
+            self._on_sent(grows, finished.receipt)
         self.schedule()
 
     async def _deliver(self, delivery: ClaimedDelivery) -> FinishedDelivery:

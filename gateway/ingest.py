@@ -46,6 +46,9 @@ MAX_CHATS = 1000
 ACKNOWLEDGE_SECONDS = 10.0
 """After this long the platform does without."""
 
+SPARE_SECONDS = 0.02
+"""Seconds on top of a turn's pause, so that its time has surely come when we look."""
+
 MAX_ID = 255
 """Characters of an id that a column holds."""
 
@@ -63,7 +66,7 @@ class Ingress:
         answer_first: bool,
         on_cancelled: Callable[[str], object] = lambda turn: None,
     ) -> None:
-        """`on_cancelled` hears the ids of turns that a person's command took away."""
+        """`on_cancelled` hears the ids of turns that a person's command or message took away."""
         self._ledger, self._stream = ledger, stream
         self._answer_first, self._on_cancelled = answer_first, on_cancelled
         self._backlog = Backlog()
@@ -150,6 +153,9 @@ class Ingress:
             line.keep_out(why)
         for turn in ingested.cancelled:
             self._on_cancelled(turn)
+        if ingested.pause:
+            loop = asyncio.get_running_loop()
+            loop.call_later(ingested.pause + SPARE_SECONDS, self._ledger.poke)
         for session, message in ingested.messages:
             self._stream.grew(session, message)
 

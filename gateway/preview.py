@@ -190,8 +190,7 @@ class _Edits(_Preview):
 
     async def show(self, text: str) -> None:
         """First a row that is sent in its lane's order, then edits of the message it became."""
-        if not self._receipt:
-            await self._open(text)
+        if not self._receipt and not await self._open(text):
             return
         permit = self.previews.limiter.admit(
             self.turn.channel, self.turn.chat_id, bool(self.turn.target.get("is_group"))
@@ -199,7 +198,8 @@ class _Edits(_Preview):
         if permit:
             await self._editor.edit(self.outbound(text), self._receipt)
 
-    async def _open(self, text: str) -> None:
+    async def _open(self, text: str) -> bool:
+        """True where a message is there already, from an earlier turn: it wants an edit."""
         arrival = asyncio.create_task(self.previews.arrival(self.turn.id))
         ended = asyncio.create_task(self.ended.wait())
         try:
@@ -210,9 +210,11 @@ class _Edits(_Preview):
                 self.ended.set()
             elif row.receipt and row.state == "sent":
                 self._receipt = row.receipt
+                return True
             else:
                 await asyncio.wait([arrival, ended], return_when=asyncio.FIRST_COMPLETED)
                 self._receipt = arrival.result() if arrival.done() else ""
         finally:
             arrival.cancel()
             ended.cancel()
+        return False

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from gateway.agents.base import Target
+from gateway.ledger.busy import QUEUE, Manners
 from gateway.models import Agent, RoutingRule
 
 
@@ -33,6 +34,7 @@ class Router:
     def __init__(self) -> None:
         self._rules: list[Rule] = []
         self._targets: dict[int, Target] = {}
+        self._manners: dict[int, Manners] = {}
         self._default: int | None = None
 
     def load(self) -> None:
@@ -56,6 +58,7 @@ class Router:
         default = next((agent.pk for agent in agents if agent.is_default), None)
         if default is None and len(agents) == 1:
             default = agents[0].pk
+        self._manners = {agent.pk: Manners(agent.busy, agent.debounce_seconds) for agent in agents}
         self._targets, self._rules, self._default = targets, rules, default
 
     def route(self, channel: str, user_id: str, chat_id: str) -> int | None:
@@ -64,6 +67,11 @@ class Router:
             if rule.fits(channel, user_id, chat_id):
                 return rule.agent
         return self._default
+
+    def manners(self, channel: str, user_id: str, chat_id: str) -> Manners:
+        """What is done with messages that come while this conversation's agent is busy."""
+        agent = self.route(channel, user_id, chat_id)
+        return QUEUE if agent is None else self._manners[agent]
 
     def target(self, agent: int) -> Target:
         """Where the agent is. Raises `KeyError` if it was removed meanwhile."""

@@ -120,6 +120,7 @@ class Runtime:
                     sessions,
                     lambda channel: self.lines[channel].rules,
                     lambda channel, inbound: self.lines[channel].guard.judge(inbound),
+                    self.router.manners,
                     commands=settings.OPENCLAW_COMMANDS,
                 ),
             },

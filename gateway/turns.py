@@ -28,6 +28,8 @@ MAX_BACKOFF_SECONDS = 60.0
 MAX_RETRY_AFTER_SECONDS = 3600.0
 LONG_TEXT = 20_000
 """Characters from which on an answer is cut into parts in a thread: it takes a while."""
+SILENCE_SECONDS = 15.0
+"""How long a turn waits for the end of one that was taken away for it."""
 
 MAX_DETAIL = 500
 """Characters of an error kept on a row."""
@@ -87,6 +89,7 @@ class TurnRunner:
         self._settings = settings
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._latest: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
 
     def wanted(self) -> int:
@@ -96,9 +99,10 @@ class TurnRunner:
     def take(self, claimed: list[ClaimedTurn]) -> None:
         """Run these."""
         for turn in claimed:
-            task = asyncio.create_task(self._run(turn), name=turn.id)
-            self._tasks[turn.id] = task
-            task.add_done_callback(partial(self._forget, turn.id))
+            before = self._latest.get(turn.session)
+            task = asyncio.create_task(self._run(turn, before), name=turn.id)
+            self._tasks[turn.id] = self._latest[turn.session] = task
+            task.add_done_callback(partial(self._forget, turn))
 
     def running(self) -> list[str]:
         """Ids of the turns running now."""
@@ -122,14 +126,16 @@ class TurnRunner:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
-    def _forget(self, turn_id: str, task: asyncio.Task[None]) -> None:
+    def _forget(self, turn: ClaimedTurn, task: asyncio.Task[None]) -> None:
         self._ending.discard(task)
-        if self._tasks.get(turn_id) is task:  # its next attempt may run already
-            del self._tasks[turn_id]
+        if self._tasks.get(turn.id) is task:  # its next attempt may run already
+            del self._tasks[turn.id]
+        if self._latest.get(turn.session) is task:
+            del self._latest[turn.session]
         if self.wanted() == 1:  # there was no room: others may wait for this place
             self._ledger.poke()
 
-    async def _run(self, turn: ClaimedTurn) -> None:
+    async def _run(self, turn: ClaimedTurn, before: asyncio.Task[None] | None) -> None:
         live = self._stream.open(
             turn.id,
             turn.attempt,
@@ -144,6 +150,7 @@ class TurnRunner:
         growing = self._previews.start(turn, live)
         heard = _Heard()
         try:
+            await self._silence(before)
             finished = await self._ask(turn, live, heard)
         except asyncio.CancelledError:
             if self._stopping:
@@ -161,7 +168,7 @@ class TurnRunner:
         await growing.stop()
         finished = replace(
             finished,
-            preview=growing.shown or turn.attempt > 1,
+            preview=growing.shown or turn.shown,
             agent=live.agent,
             events=heard.traces,
             first_token_at=live.first_token_at,
@@ -172,6 +179,13 @@ class TurnRunner:
             logger.exception("the end of turn %s cannot be written", turn.id)
             failed = self._failed(turn, live, AgentError("internal", type(error).__name__))
             await self._finish(replace(failed, partial=""), live)
+
+    async def _silence(self, before: asyncio.Task[None] | None) -> None:
+        """What ran before in this session was taken away, or is just ending: let it be over."""
+        if before is not None and not before.done():
+            if before not in self._ending:
+                before.cancel()
+            await asyncio.wait([before], timeout=SILENCE_SECONDS)
 
     async def _ask(self, turn: ClaimedTurn, live: LiveTurn, heard: _Heard) -> FinishedTurn:
         try:

@@ -75,6 +75,7 @@ SET state = CASE WHEN NOT ended.state = 'sent' THEN ended.state
 FROM ended
 WHERE gateway_delivery.id = ended.id AND gateway_delivery.attempts = ended.attempt
   AND gateway_delivery.state = 'sending' AND gateway_delivery.lease_owner = %s
+RETURNING gateway_delivery.id, gateway_delivery.turn
 """
 
 MAX_TRACE = 20
@@ -125,18 +126,23 @@ class StartDeliveries:
 
 
 class FinishDeliveries:
-    """Writes receipts and errors, and when the next try is due."""
+    """Writes receipts and errors, and when the next try is due.
+
+    Returns whose answer grows in each part now: another turn's, where that took it over.
+    """
 
     def __init__(self, owner: str) -> None:
         self._owner = owner
 
-    def __call__(self, finished: Sequence[FinishedDelivery]) -> list[None]:
+    def __call__(self, finished: Sequence[FinishedDelivery]) -> list[str]:
         now = clock.now()
-        run_rows(_FINISH, [_columns(item, now) for item in finished], [self._owner])
+        grows: dict[int, str] = dict(
+            run_rows(_FINISH, [_columns(item, now) for item in finished], [self._owner])
+        )
         for item in finished:
             if item.moved_to:
                 _move_chat(item.delivery.channel, item.delivery.outbound.chat_id, item.moved_to)
-        return [None] * len(finished)
+        return [grows.get(item.delivery.id, item.delivery.turn) for item in finished]
 
 
 def _heads(

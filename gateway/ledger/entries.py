@@ -31,6 +31,7 @@ class Done:
     messages: dict[int, list[tuple[str, int]]] = field(default_factory=dict)
     taken: dict[int, int] = field(default_factory=dict)
     cancelled: dict[int, list[str]] = field(default_factory=dict)
+    pause: float = 0.0
     kept_out: dict[int, list[str]] = field(default_factory=dict)
     unheard: set[str] = field(default_factory=set)
 

@@ -14,13 +14,13 @@ from typing import Protocol
 from adapters.base import Inbound
 from gateway.guard import Verdict
 from gateway.ledger import besides, overheard, pairing
+from gateway.ledger.busy import QUEUE, Busy, Manners, queue_later, queue_turns, supersede
 from gateway.ledger.commands import carry_out, command_in
 from gateway.ledger.entries import Done, Entry, count, refused
 from gateway.ledger.people import People
 from gateway.ledger.records import Arrival, Ingested, Told
 from gateway.ledger.statuses import note_statuses
 from sessions_app import clock
-from sessions_app.ids import new_id
 from sessions_app.manager import Found, NewMessage, Scope, SessionManager, number
 from sessions_app.sql import Row, moment, run, run_each, run_rows
 
@@ -33,15 +33,6 @@ SELECT m.channel, m.external_id
 FROM wanted w
 JOIN sessions_app_message m
   ON m.channel = w.channel AND m.external_id = w.external_id AND m.external_id IS NOT NULL
-"""
-
-_QUEUE_TURNS = """
-INSERT INTO gateway_turn
-    (id, session_id, upto_seq, state, attempts, crashes, not_before, lease_owner,
-     partial_text, events, usage, error_code, error_detail, queued_at)
-{rows}
-ON CONFLICT (session_id) WHERE attempts = 0 AND state = 'queued'
-DO UPDATE SET upto_seq = excluded.upto_seq
 """
 
 _EDIT = """
@@ -89,12 +80,13 @@ class Ingest:
         sessions: SessionManager,
         rules: Callable[[str], Policy],
         judge: Judge = lambda channel, inbound: Verdict(True),
+        busy: Busy = lambda channel, user, chat: QUEUE,
         *,
         commands: bool = True,
     ) -> None:
         """`judge` says whether a new message of somebody with access is too much."""
         self._sessions, self._rules, self._commands = sessions, rules, commands
-        self._judge = judge
+        self._judge, self._busy = judge, busy
         self._overheard = True  # until we have looked
 
     def __call__(self, arrivals: Sequence[Arrival]) -> list[Ingested]:
@@ -128,6 +120,7 @@ class Ingest:
                 kept_out=done.kept_out.get(index, ()),
                 refused=refused(entries, allowed, index) | done.unheard,
                 cancelled=done.cancelled.get(index, ()),
+                pause=done.pause,
             )
             for index in range(len(arrivals))
         ]
@@ -241,9 +234,36 @@ class Ingest:
         self._sessions.touch(
             {session: (channel, last_seq[session]) for session, channel in channels.items()}, now
         )
-        albums = {str(found[e.scope].session) for e in entries if e.inbound.album}
-        queue_turns({one: seq for one, seq in waiting.items() if one not in albums}, now)
-        queue_turns({one: seq for one, seq in waiting.items() if one in albums}, now + ALBUM)
+        by_session = [(str(found[entry.scope].session), entry) for entry in entries]
+        self._queue(waiting, by_session, done, now)
+
+    def _queue(
+        self,
+        waiting: dict[str, int],
+        entries: Sequence[tuple[str, Entry]],
+        done: Done,
+        now: datetime,
+    ) -> None:
+        """Turns for what waits in each session, with the manners of its agent."""
+        last = dict(entries)
+        manners = {session: self._manners(last[session]) for session in waiting}
+        late = {one: how.seconds for one, how in manners.items() if how.busy == "debounce"}
+        albums = {one for one, entry in entries if entry.inbound.album} - late.keys()
+        queue_turns({s: seq for s, seq in waiting.items() if s not in albums | late.keys()}, now)
+        queue_turns({s: seq for s, seq in waiting.items() if s in albums}, now + ALBUM)
+        if late:
+            put_off = {one: waiting[one] for one in late}
+            done.pause = max(done.pause, queue_later(put_off, late, now))
+        if hasty := [one for one, how in manners.items() if how.busy == "interrupt"]:
+            for session, turn in supersede(hasty, now).items():
+                done.cancelled.setdefault(last[session].arrival, []).append(turn)
+
+    def _manners(self, entry: Entry) -> Manners:
+        inbound = entry.inbound
+        how = self._busy(entry.scope.channel, inbound.user_id, inbound.chat_id)
+        if how.busy == "debounce" and inbound.album:
+            return Manners(how.busy, max(how.seconds, ALBUM.total_seconds()))
+        return how
 
     def _around(self, entries: list[Entry]) -> dict[tuple[str, str], list[dict[str, str]]]:
         """What was overheard in the chats of these messages; nobody else gets it."""
@@ -294,18 +314,6 @@ def scope_of(arrival: Arrival, inbound: Inbound) -> Scope:
 def in_flight(sessions: Sequence[str]) -> list[str]:
     """Those of `sessions` with a turn or a delivery still under way."""
     return [row[0] for row in run_rows(_BUSY, [(session,) for session in sessions])]
-
-
-def queue_turns(waiting: dict[str, int], now: datetime) -> None:
-    """Each session's queued turn reaches up to the given place; made where there is none."""
-    at = moment(now)
-    run_rows(
-        _QUEUE_TURNS,
-        [
-            (new_id("turn"), session, seq, "queued", 0, 0, at, "", "", "[]", "{}", "", "", at)
-            for session, seq in waiting.items()
-        ],
-    )
 
 
 def _fresh(entries: list[Entry]) -> list[Entry]:

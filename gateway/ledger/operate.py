@@ -18,6 +18,7 @@ from django.db.models import F, Max, QuerySet
 from django.db.models.functions import Greatest
 
 from gateway import channels
+from gateway.ledger.busy import SUPERSEDED
 from gateway.ledger.deliveries import MAX_TRACE, RETRY
 from gateway.ledger.handover import HANDED_OVER
 from gateway.models import Audit, Delivery, Turn
@@ -228,9 +229,11 @@ def _messages(turn: Turn, disposition: str, after_seq: int) -> QuerySet[Message]
 
 def _before(turn: Turn, **conditions: Any) -> int:
     """Up to which place earlier turns of the session reach; -1 where there is none."""
-    earlier = Turn.objects.filter(
-        session=turn.session_id, upto_seq__lt=turn.upto_seq, **conditions
-    ).aggregate(last=Max("upto_seq"))
+    earlier = (
+        Turn.objects.filter(session=turn.session_id, upto_seq__lt=turn.upto_seq, **conditions)
+        .exclude(error_code=SUPERSEDED)  # what those were to answer is the next one's
+        .aggregate(last=Max("upto_seq"))
+    )
     return -1 if earlier["last"] is None else int(earlier["last"])
 
 

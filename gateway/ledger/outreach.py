@@ -10,7 +10,8 @@ from typing import Any
 
 from gateway import channels
 from gateway.compose import make_composer
-from gateway.ledger.ingest import in_flight, queue_turns
+from gateway.ledger.busy import queue_turns
+from gateway.ledger.ingest import in_flight
 from gateway.ledger.turns import ADD_DELIVERIES, note_row
 from sessions_app.manager import Found, NewMessage, Scope, SessionManager, number
 from sessions_app.sql import loads, run, run_rows

@@ -52,7 +52,8 @@ class Ingested:
     denied     how many came from people without access
     kept_out   why messages of people with access were not taken, one each
     refused    external ids of both
-    cancelled  the turns that a command took away
+    cancelled  the turns that a command or a further message took away
+    pause      after how many seconds a turn that was put off may begin
     """
 
     messages: Sequence[tuple[str, int]] = ()
@@ -61,6 +62,7 @@ class Ingested:
     kept_out: Sequence[str] = ()
     refused: frozenset[str] = frozenset()
     cancelled: Sequence[str] = ()
+    pause: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class ClaimedTurn:
     fence    its session's, raised when the session changes hands
     name     who wrote, for people
     person   whose conversation it is, {"name", "preferences", "notes"}; nothing in groups
+    shown    a part of its answer may be on the platform already, from an earlier try
     """
 
     id: str
@@ -104,6 +107,7 @@ class ClaimedTurn:
     name: str = ""
     person: Mapping[str, Any] = field(default_factory=dict)
     fence: int = 0
+    shown: bool = False
 
 
 @dataclass(frozen=True, slots=True)

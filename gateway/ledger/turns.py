@@ -33,7 +33,8 @@ MADE_BY = ("ingest", "finish_turns", "finish_fetches")
 _CANDIDATES = """
 SELECT t.id, t.attempts + 1, t.session_id, t.upto_seq, s.channel, s.chat_id, s.context, s.revision,
        m.sender, m.target, m.origin, c.name,
-       CASE WHEN s.scope_key LIKE 'user:%%' THEN p.name END, p.preferences, p.notes, s.fence
+       CASE WHEN s.scope_key LIKE 'user:%%' THEN p.name END, p.preferences, p.notes, s.fence,
+       EXISTS (SELECT 1 FROM gateway_delivery d WHERE d.turn = t.id AND NOT d.turn = '')
 FROM gateway_turn t
 JOIN sessions_app_session s ON s.id = t.session_id
 JOIN sessions_app_contact p ON p.id = s.contact_id
@@ -108,7 +109,7 @@ WHERE gateway_delivery.turn = final.turn AND NOT gateway_delivery.turn = ''
 RETURNING gateway_delivery.turn
 """
 
-_DROP_PREVIEW = """
+DROP_PREVIEW = """
 DELETE FROM gateway_delivery
 WHERE turn = %s AND NOT turn = '' AND state = 'queued' AND attempts = 0
 """
@@ -240,7 +241,7 @@ def append_replies(
 
 def _keep_words(lost: Sequence[FinishedTurn]) -> None:
     """What a turn had said, for people to see, when an operator stopped it meanwhile."""
-    run_each(_DROP_PREVIEW, [(item.turn.id,) for item in lost])
+    run_each(DROP_PREVIEW, [(item.turn.id,) for item in lost])
     run_each(
         _KEEP,
         [
@@ -281,7 +282,7 @@ def _grow(replies: Sequence[tuple[FinishedTurn, int | None]], now: datetime) -> 
         for item, message in done
     ]
     grown = {row[0] for row in run_rows(_GROW, rows, (moment(now),))}
-    run_each(_DROP_PREVIEW, [(item.turn.id,) for item, _ in replies if item.turn.id not in grown])
+    run_each(DROP_PREVIEW, [(item.turn.id,) for item, _ in replies if item.turn.id not in grown])
     return grown
 
 
@@ -388,6 +389,7 @@ def _claimed(row: Row, agent: int, history: Sequence[bytes]) -> ClaimedTurn:
         name=row[11] or "",
         person=whom(*row[12:15]),
         fence=row[15],
+        shown=bool(row[16]),
     )
 
 

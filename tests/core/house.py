@@ -125,7 +125,10 @@ class House:
             sender or SenderSettings(mark="(again)", retry_seconds=0.001),
         )
         self.line = Line(CHANNEL, self.chat, Rules(access="open"))
-        self.ingress = Ingress(self.ledger, self.stream, answer_first)
+        self.ingress = Ingress(
+            self.ledger, self.stream, answer_first, on_cancelled=self.runner.cancel
+        )
+        self.verbs.ingest._busy = self.router.manners
         self.verbs.start_turns._route = self.router.route
         self.verbs.start_deliveries._gate = self.limiter
 

@@ -1,8 +1,9 @@
 """Calls of Discord's REST API: discord.py's HTTPClient on our transport, its errors as ours.
 
 discord.py keeps the rate limits' buckets and waits up to 30 seconds for a 429;
-a longer wait comes out as `RateLimited`. Its retries of 5xx do not happen: the
-core repeats such a send itself, with the same nonce.
+a longer wait comes out as `RateLimited`, for the whole bot where the 429 was
+global. Its retries of 5xx do not happen: the core repeats such a send itself,
+with the same nonce.
 
 401                                        ChannelDown
 429, and any answer with `retry_after`     RateLimited
@@ -18,10 +19,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
@@ -30,7 +31,7 @@ from adapters._http import Multipart, failed_send, redact
 from adapters.base import ChannelDown, RateLimited, Refused, SendError, Transient, Unsure
 
 ANSWER_SECONDS = 30.0
-CALL_SECONDS = 90.0  # with discord.py's own waits
+CALL_SECONDS = 45.0  # with discord.py's own waits: no send leaves later than this
 LONGEST_WAIT_SECONDS = 30.0  # the least that discord.py accepts
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 _LATER = {20016, 20028, 20029, 40003}  # slow mode, write limits, direct chats opened too fast
@@ -49,6 +50,7 @@ class Rest:
             "Route", (discord.http.Route,), {"BASE": api_url.rstrip("/")}
         )
         self._client: discord.http.HTTPClient | None = None
+        self._for_all_until = 0.0
 
     async def call(self, method: str, path: str, **parameters: Any) -> Any:
         """The answer to a call that may be made twice, so nothing here is `Unsure`."""
@@ -75,7 +77,8 @@ class Rest:
             async with asyncio.timeout(CALL_SECONDS):
                 return await self._ready().request(route, **payload)
         except discord.RateLimited as failure:
-            raise RateLimited("rate limit", failure.retry_after) from None
+            scope = self._scope()
+            raise RateLimited("rate limit", failure.retry_after, scope) from None
         except discord.HTTPException as failure:
             raise self._translated(failure) from None
         except (httpx.HTTPError, TimeoutError) as failure:
@@ -92,9 +95,18 @@ class Rest:
             client._global_over = asyncio.Event()
             client._global_over.set()
             # what static_login would fill with a session, and a pool, of its own
-            client._HTTPClient__session = _Session(self._http)  # type: ignore[attr-defined]  # private
+            client._HTTPClient__session = _Session(self._http, self._saw)  # type: ignore[attr-defined]  # private
             self._client = client
         return self._client
+
+    def _saw(self, answer: _Answer) -> None:
+        """discord.py does not tell whether a wait that it hands on is for the whole bot."""
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS and answer.is_global:
+            until = asyncio.get_running_loop().time() + answer.retry_after()
+            self._for_all_until = max(self._for_all_until, until)
+
+    def _scope(self) -> Literal["lane", "bot"]:
+        return "bot" if asyncio.get_running_loop().time() < self._for_all_until else "lane"
 
     def _translated(self, failure: discord.HTTPException) -> SendError:
         detail = redact(f"{failure.status} (code {failure.code}): {failure.text}", self._token)
@@ -105,7 +117,7 @@ class Rest:
         if failure.status == HTTPStatus.UNAUTHORIZED:
             return ChannelDown(f"Discord does not know this token: {detail}")
         if failure.status == HTTPStatus.TOO_MANY_REQUESTS or wait:
-            return RateLimited(detail, wait or 1.0)
+            return RateLimited(detail, wait or 1.0, self._scope())
         if failure.code in _LATER:
             return Transient(detail)
         known = response.is_json and failure.status in (400, 403, 404)
@@ -117,8 +129,8 @@ class Rest:
 class _Session:
     """What HTTPClient needs of aiohttp's ClientSession, on the shared transport."""
 
-    def __init__(self, http: httpx.AsyncBaseTransport) -> None:
-        self._http = http
+    def __init__(self, http: httpx.AsyncBaseTransport, saw: Callable[[_Answer], object]) -> None:
+        self._http, self._saw = http, saw
 
     def request(self, method: str, url: str, **what: Any) -> _Exchange:
         headers = {**what["headers"], "Accept-Encoding": "identity"}
@@ -139,14 +151,20 @@ class _Session:
                 content=content,
                 extensions={"timeout": limits},
             ),
+            self._saw,
         )
 
 
 class _Exchange:
     """One request; entered, it is its answer."""
 
-    def __init__(self, http: httpx.AsyncBaseTransport, request: httpx.Request) -> None:
-        self._http, self._request = http, request
+    def __init__(
+        self,
+        http: httpx.AsyncBaseTransport,
+        request: httpx.Request,
+        saw: Callable[[_Answer], object],
+    ) -> None:
+        self._http, self._request, self._saw = http, request, saw
 
     async def __aenter__(self) -> _Answer:
         response = await self._http.handle_async_request(self._request)
@@ -160,7 +178,9 @@ class _Exchange:
             await response.aclose()
         if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise httpx.ReadError(f"status {response.status_code}")
-        return _Answer(response, bytes(body))
+        answer = _Answer(response, bytes(body))
+        self._saw(answer)
+        return answer
 
     async def __aexit__(
         self,
@@ -187,6 +207,12 @@ class _Answer:
 
     async def text(self, encoding: str) -> str:
         return self._body.decode(encoding, "replace")
+
+    @property
+    def is_global(self) -> bool:
+        """Whether a 429 is for the whole bot."""
+        scope = self.headers.get("X-RateLimit-Scope", "") == "global"
+        return scope or (self._object() or {}).get("global") is True
 
     def retry_after(self) -> float:
         """Seconds to wait, by the body, else by the header; 0 where neither says."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import re
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -19,7 +20,16 @@ import httpx
 from adapters._fields import Json, moment, obj, objects, text, whole
 from adapters._http import Multipart, redact
 from adapters._imessage_db import now
-from adapters._imessage_text import GROUP_STYLE, NAMES, REACTIONS, STICKER, kind_of, person
+from adapters._imessage_text import (
+    EMOJI_REACTION,
+    GROUP_STYLE,
+    NAMES,
+    REACTIONS,
+    STICKER,
+    kind_of,
+    person,
+    target_of,
+)
 from adapters._rest import UPLOAD_SECONDS, Answer, Rest, decode, excerpt
 from adapters._text import clean
 from adapters.base import (
@@ -29,6 +39,7 @@ from adapters.base import (
     Inlet,
     Media,
     Outbound,
+    Quote,
     RateLimited,
     Receipt,
     Refused,
@@ -48,7 +59,9 @@ OVERLAP_MS = 120_000
 """How far back each look goes: the server's order is not exact. Known messages are dropped."""
 
 LONGEST_PAUSE_SECONDS = 60.0
+MAX_EDITS = 1000
 _OBJECT = "\ufffc"
+_REACTED = re.compile(r"Reacted (\S+) to ")
 
 
 class BlueBubbles:
@@ -61,6 +74,7 @@ class BlueBubbles:
         self._name = config.name
         named = rf"(?<!\w)@?{re.escape(config.name)}(?!\w)"
         self._named = re.compile(named, re.IGNORECASE)
+        self._edited: OrderedDict[str, int] = OrderedDict()
 
     async def open(self, webhook_url: str | None) -> None:
         """Say hello, and have the webhook called where there is an address for it."""
@@ -135,9 +149,22 @@ class BlueBubbles:
         if kind not in EVENTS:
             raise Unsupported(f"event {clean(str(kind))[:40]}")
         try:
-            return [self.read(obj(event, "data"), is_edit=kind == "updated-message")]
+            if kind == "new-message":
+                return [self.read(obj(event, "data"))]
+            return [self._edit(obj(event, "data"))]
         except Unreadable as error:
             return [self._rejected(event.get("data"), error)]
+
+    def _edit(self, message: Json) -> Inbound:
+        """An edit. What was delivered or read is updated, too, and shows an older edit again."""
+        at = whole(message, "dateEdited", 0) or 0
+        found = self.read(message, is_edit=True)
+        if self._edited.get(found.external_id) == at:
+            raise Unsupported("an edit that is known")
+        self._edited[found.external_id] = at
+        if len(self._edited) > MAX_EDITS:
+            self._edited.popitem(last=False)
+        return found
 
     async def listen(self, inlet: Inlet) -> None:
         """Ask for what is new, again and again; the webhook is only quicker."""
@@ -200,19 +227,20 @@ class BlueBubbles:
         words = clean(text(message, "text", "").replace(_OBJECT, "")).strip()
         guid, address = text(message, "guid"), text(obj(message, "handle"), "address")
         chat, at = clean(text(chats[0], "guid")), moment(_date(message) / 1000)
+        target = target_of(text(message, "associatedMessageGuid", ""))
         if about not in (None, "", 0, "0") and kind != STICKER:
-            if kind not in REACTIONS:
-                raise Unsupported("a reaction that was taken back, or of an unknown kind")
             return Inbound(
                 guid,
                 person(address),
                 chat,
-                f"reacted {REACTIONS[kind]}",
+                f"reacted {_emoji(kind, message)}",
                 sent_at=at,
                 is_group=is_group,
                 addressed=False,
                 passive=True,
+                quote=Quote("", external_id=clean(target)) if target else None,
             )
+        original = clean(text(message, "threadOriginatorGuid", ""))
         return Inbound(
             guid,
             person(address),
@@ -223,6 +251,7 @@ class BlueBubbles:
             addressed=not is_group or (bool(self._name) and bool(self._named.search(words))),
             is_edit=is_edit,
             media=[_media(one, message) for one in objects(message, "attachments")],
+            quote=Quote("", external_id=original) if original else None,
         )
 
     # --- calls --------------------------------------------------------------
@@ -288,6 +317,18 @@ class BlueBubbles:
 
     def _url(self, path: str) -> str:
         return f"{self._base}{path}?{urlencode({'password': self._password})}"
+
+
+def _emoji(kind: Any, message: Json) -> str:
+    """What was put under a message. Raises `Unsupported` where it was taken back or is unknown."""
+    if kind == EMOJI_REACTION:
+        found = _REACTED.match(text(message, "text", ""))
+        shown = text(message, "associatedMessageEmoji", "") or (found[1] if found else "")
+    else:
+        shown = REACTIONS.get(kind, "") if isinstance(kind, int) else ""
+    if not shown:
+        raise Unsupported("a reaction that was taken back, or of an unknown kind")
+    return clean(shown)[:64]
 
 
 def _date(message: Json) -> int:

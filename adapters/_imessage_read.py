@@ -159,6 +159,7 @@ class Reader:
         emoji = row["associated_message_emoji"] if kind == EMOJI_REACTION else REACTIONS.get(kind)
         if not emoji:
             raise Unsupported("a reaction that was taken back, or of a kind that we do not know")
+        target = target_of(row["associated_message_guid"])
         return Inbound(
             external_id=str(row["guid"]),
             user_id=person(row["sender"]),
@@ -168,11 +169,8 @@ class Reader:
             is_group=row["style"] == GROUP_STYLE,
             addressed=False,
             passive=True,
-            quote=Quote(words) if (words := self._db.words(target_of(row[_ABOUT]))) else None,
+            quote=Quote(words, "", target) if (words := self._db.words(target)) else None,
         )
-
-
-_ABOUT = "associated_message_guid"
 
 
 def _media(file: dict[str, object], is_audio: bool) -> Media:

@@ -29,6 +29,7 @@ NAMES = {  # as BlueBubbles writes them
     "laugh": 2003,
     "emphasize": 2004,
     "question": 2005,
+    "emoji": EMOJI_REACTION,
     "sticker": STICKER,
 }
 _BROKEN = (

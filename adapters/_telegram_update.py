@@ -294,6 +294,7 @@ def _reaction(found: Json, me: Me) -> Inbound:
         is_group=_str(chat, "type") != "private",
         addressed=False,
         passive=True,
+        quote=Quote("", external_id=f"{chat_id}:{message_id}"),
     )
 
 

@@ -18,6 +18,9 @@ WAITS = {  # seconds, where Graph itself names none
     131064: 3600.0,
     133016: 600.0,
 }
+FOR_ALL = (4, 80007, 130429)
+"""Limits of the app, the account or the number: everybody waits."""
+
 AGAIN = (1, 2, 131000, 131016, 131057)
 """Graph's own trouble: it says that it did nothing."""
 
@@ -37,7 +40,8 @@ def translated(answer: Answer, *secrets: str) -> SendError:
         return _by_status(answer)
     code, detail = error["code"], _detail(error, *secrets)
     if code in WAITS or answer.status == 429:
-        return RateLimited(detail, answer.retry_after or WAITS.get(code, 5.0))
+        wait = answer.retry_after or WAITS.get(code, 5.0)
+        return RateLimited(detail, wait, "bot" if code in FOR_ALL else "lane")
     if code == WINDOW:
         return OutsideWindow(f"outside the 24-hour window, only templates go out: {detail}")
     if code in DOWN:

@@ -170,6 +170,9 @@ def _sent_at(message: Json) -> Any:
 
 
 def _context(message: Json) -> tuple[Quote | None, str]:
+    if message["type"] == "reaction":
+        about = text(obj(message, "reaction"), "message_id", "")
+        return (Quote("", external_id=clean(about)[:200]) if about else None), ""
     context = message.get("context")
     if not isinstance(context, dict):
         return None, ""

@@ -141,11 +141,16 @@ class Transient(SendError):
 
 
 class RateLimited(SendError):
-    """Certainly not sent; the platform asks to wait `retry_after` seconds."""
+    """Certainly not sent; the platform asks to wait `retry_after` seconds.
 
-    def __init__(self, detail: str, retry_after: float) -> None:
+    `scope` says who waits: this chat's lane, or all that the bot sends.
+    """
+
+    def __init__(
+        self, detail: str, retry_after: float, scope: Literal["lane", "bot"] = "lane"
+    ) -> None:
         super().__init__(detail)
-        self.retry_after = retry_after
+        self.retry_after, self.scope = retry_after, scope
 
 
 class Unsure(SendError):

@@ -30,7 +30,7 @@ import yarl
 from adapters._discord_client import Client, place_of, reason
 from adapters._discord_event import Me
 from adapters._discord_listen import Listening
-from adapters._discord_rest import ANSWER_SECONDS, Rest
+from adapters._discord_rest import ANSWER_SECONDS, CALL_SECONDS, Rest
 from adapters._discord_sdk import discord
 from adapters._discord_text import button_rows, render
 from adapters._http import Multipart, redact
@@ -75,7 +75,8 @@ class DiscordAdapter(Adapter):
     """One bot. Roles: Listener, Typist, Editor, MediaSource.
 
     A repeated nonce gives the first message again "within the past few minutes"
-    (docs: Create Message); two minutes are counted on, the least that "few" can mean.
+    (docs: Create Message); two minutes are counted on, the least that "few" can mean. A
+    send may wait in discord.py for 45 seconds of them before it leaves (`CALL_SECONDS`).
     """
 
     name = "discord"
@@ -93,7 +94,7 @@ class DiscordAdapter(Adapter):
         bot_rate=Rate(50, 50),  # docs: Global Rate Limit
         chat_rate=Rate(1, 5),
         group_rate=Rate(1, 5),
-        dedupe_seconds=120.0,
+        dedupe_seconds=120.0 - CALL_SECONDS,
     )
     Config = DiscordConfig
 

@@ -26,7 +26,7 @@ import httpx
 from adapters._dialect import Dialect, render
 from adapters._fields import Json, moment, obj, objects, text, whole
 from adapters._http import pieces, redact
-from adapters._payload import KINDS, Arriving, File, Inbound, Media, Outbound, Receipt, Rejected
+from adapters._payload import KINDS, Arriving, File, Inbound, Media, Outbound, Quote, Receipt
 from adapters._rest import UPLOAD_SECONDS, Answer, Rest, decode, excerpt, said
 from adapters._text import clean, length
 from adapters._webhook import check_signature, missing, needs_https
@@ -40,6 +40,7 @@ from adapters.base import (
     Rate,
     RateLimited,
     Refused,
+    Rejected,
     Reply,
     Request,
     SendError,
@@ -321,6 +322,7 @@ class _Event:
             is_group=not channel.startswith("D"),
             addressed=False,
             passive=True,
+            quote=Quote("", external_id=clean(f"{channel}:{stamp}")),
         )
 
 

@@ -278,8 +278,7 @@ class Sender:
                 state = "failed" if delivery.outbound.plain else "queued"
                 return replace(ended, state=state, plain=True)
             case RateLimited():
-                chat_id = delivery.outbound.chat_id
-                self._limiter.hold(delivery.channel, chat_id, error.retry_after)
+                self._hold(delivery, error)
                 return self._later(replace(ended, counts=False), error.retry_after)
             case ChannelDown():
                 self._on_down(delivery.channel, error.detail)
@@ -288,6 +287,12 @@ class Sender:
                 return self._later(ended, self._pause(delivery))
             case _:
                 return self._later(replace(ended, repeated=True), self._pause(delivery))
+
+    def _hold(self, delivery: ClaimedDelivery, error: RateLimited) -> None:
+        """This lane waits, or the whole bot; what was asked for last stays at the head."""
+        if error.scope == "bot":
+            self._limiter.hold_bot(delivery.channel, error.retry_after)
+        self._limiter.hold(delivery.channel, delivery.outbound.chat_id, error.retry_after)
 
     def _pause(self, delivery: ClaimedDelivery) -> float:
         return backoff(delivery.attempt, self._settings.retry_seconds)

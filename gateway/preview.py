@@ -131,6 +131,8 @@ class _Preview(ABC):
                     shown = text
                 await self.rest(self._pace)
         except RateLimited as error:
+            if error.scope == "bot":
+                self.previews.limiter.hold_bot(self.turn.channel, error.retry_after)
             self.previews.limiter.hold(self.turn.channel, self.turn.chat_id, error.retry_after)
         except (SendError, Unavailable, TimeoutError) as error:
             logger.debug("the preview of %s ends: %s", self.turn.id, type(error).__name__)

@@ -42,6 +42,7 @@ class RateLimiter:
         self._bots: dict[str, _Bucket] = {}
         self._chats: dict[Lane, _Bucket] = {}
         self._lane_until: dict[Lane, float] = {}
+        self._bot_until: dict[str, float] = {}
         self._down: set[str] = set()
         self._left_until: float | None = None
 
@@ -64,12 +65,18 @@ class RateLimiter:
         with self._lock:
             self._lane_until[channel, chat_id] = self._monotonic() + seconds
 
+    def hold_bot(self, channel: str, seconds: float) -> None:
+        """The platform asked for a pause of everything on this channel."""
+        with self._lock:
+            until = self._monotonic() + seconds
+            self._bot_until[channel] = max(until, self._bot_until.get(channel, 0.0))
+
     def open_channels(self) -> list[str]:
         """Channels that are up and have a permit left for the whole bot. A claim begins here."""
         now = self._monotonic()
         with self._lock:
             self._left_until = None
-            waits = {name: self._bots[name].wait(now) for name in self._rules if name in self._bots}
+            waits = {name: self._bot_wait(name, now) for name in self._rules}
             for wait in waits.values():
                 self._leave(now, wait)
             up = [name for name in self._rules if name not in self._down]
@@ -119,9 +126,17 @@ class RateLimiter:
                 self._left_until = None
                 return 0.0
             waits = [until - now for until in self._lane_until.values()]
+            waits += [until - now for until in self._bot_until.values()]
             waits += [bucket.wait(now) for bucket in (*self._bots.values(), *self._chats.values())]
             waits = [wait for wait in waits if wait > 0.0]
             return min(waits) if waits else None
+
+    def _bot_wait(self, channel: str, now: float) -> float:
+        """Seconds until this channel's bot may send anything at all."""
+        asked = max(self._bot_until.get(channel, 0.0) - now, 0.0)
+        if not asked:
+            self._bot_until.pop(channel, None)
+        return max(asked, self._bots[channel].wait(now)) if channel in self._bots else asked
 
     def _leave(self, now: float, wait: float) -> None:
         """The claim under way leaves something behind for `wait` seconds."""

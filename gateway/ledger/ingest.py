@@ -13,7 +13,7 @@ from typing import Protocol
 
 from adapters.base import Inbound
 from gateway.guard import Verdict
-from gateway.ledger import besides, overheard, pairing
+from gateway.ledger import besides, overheard, pairing, quotes
 from gateway.ledger.busy import QUEUE, Busy, Manners, queue_later, queue_turns, supersede
 from gateway.ledger.commands import carry_out, command_in
 from gateway.ledger.entries import Done, Entry, count, refused
@@ -99,11 +99,11 @@ class Ingest:
         allowed = self._allowed(entries, found)
         fresh = _fresh([entry for entry in allowed if not entry.inbound.is_edit])
         done = Done()
-        fresh = self._guarded(fresh, done, now)
+        fresh = quotes.completed(self._guarded(fresh, done, now))
         self._take(fresh, found, done, now)
         # after the messages: an edit may come in one batch with what it edits
         self._edit([entry for entry in allowed if entry.inbound.is_edit], now)
-        self._overhear(self._allowed(heard, found), now)
+        self._overhear(quotes.completed(self._allowed(heard, found)), now)
         self._pair([entry for entry in entries if entry not in allowed], found, now)
         people.remember()
         for arrival in arrivals:

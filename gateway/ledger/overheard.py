@@ -12,6 +12,9 @@ from sessions_app.sql import moment, run, run_rows
 MAX_TEXT = 1000
 """Characters kept of what was overheard or quoted."""
 
+MAX_ABOUT = 200
+"""Characters kept of what a reaction is about."""
+
 Lane = tuple[str, str]
 
 _ADD = """
@@ -47,13 +50,22 @@ def keep(said: Sequence[tuple[str, Inbound]], most: int, now: datetime) -> None:
             one.external_id,
             one.user_id,
             one.sender_name,
-            one.text[:MAX_TEXT],
+            _words(one)[:MAX_TEXT],
             moment(now),
         )
         for channel, one in said
     }
     run_rows(_ADD, list(rows.values()))
     run_rows(_TRIM, sorted({(channel, one.chat_id, most) for channel, one in said}))
+
+
+def _words(inbound: Inbound) -> str:
+    """Its text; of a reaction also what it is about."""
+    if not (inbound.passive and inbound.quote and inbound.quote.text):
+        return inbound.text
+    about = " ".join(inbound.quote.text.split())
+    short = about if len(about) <= MAX_ABOUT else f"{about[: MAX_ABOUT - 1]}…"
+    return f"{inbound.text} to: {short}"
 
 
 def anything() -> bool:

@@ -178,7 +178,7 @@ async def test_reactions_are_passive_and_name_what_they_are_about(new_mac: FakeM
     texts = [one.text for one in found]
     assert texts == [f"reacted {emoji}" for emoji in ("❤️", "👍", "👎", "😂", "‼️", "❓", "🦊")]
     assert all(one.passive and not one.addressed for one in found)
-    assert found[0].quote == Quote("our dinner")
+    assert found[0].quote == Quote("our dinner", "", new_mac.guid(about))
     assert found[6].quote is None
 
 

@@ -54,7 +54,14 @@ async def test_reads_each_kind_of_update(
     assert shown(found) == {**NEITHER, **case["inbound"]}
 
 
-NEITHER = {"aliases": None, "passive": False, "quote": None, "forwarded": "", "album": ""}
+NEITHER = {
+    "aliases": None,
+    "passive": False,
+    "quote": None,
+    "forwarded": "",
+    "album": "",
+    "by_hand": False,
+}
 """What most messages are not: fixtures name it where they are."""
 
 

@@ -23,6 +23,7 @@ from adapters.base import (
     Location,
     Media,
     Outbound,
+    RateLimited,
     Refused,
     Rejected,
     Request,
@@ -175,6 +176,20 @@ async def test_after_a_day_of_silence_the_template_carries_the_text(
     await adapter.send(out("two\nlines"))
     assert fake.texts() == ["[note] two lines"]
     assert fake.sent[0].message["template"]["language"] == {"code": "de"}
+
+
+@pytest.mark.parametrize(
+    ("code", "scope"),
+    [(4, "bot"), (80007, "bot"), (130429, "bot"), (131056, "lane"), (131048, "lane")],
+)
+async def test_a_limit_of_the_number_is_for_everybody_one_of_the_chat_is_not(
+    adapter: WhatsappAdapter, fake: FakeWhatsapp, code: int, scope: str
+) -> None:
+    body = json.dumps({"error": {"code": code, "message": "limit"}}).encode()
+    fake.fail("send", status=400, body=body, headers={"Retry-After": "7"})
+    with pytest.raises(RateLimited) as caught:
+        await adapter.send(out("hi"))
+    assert (caught.value.scope, caught.value.retry_after) == (scope, 7.0)
 
 
 async def test_buttons_come_back_as_their_value(

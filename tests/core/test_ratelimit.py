@@ -45,6 +45,22 @@ def test_a_bot_may_send_its_burst_and_then_at_its_pace(watch: Watch) -> None:
     assert not limits.admit("x", "c", False)
 
 
+def test_a_wait_for_the_whole_bot_holds_its_channel_and_no_other(watch: Watch) -> None:
+    for unlimited in (False, True):
+        limits = limiter(watch, unlimited, bot_rate=Rate(2.0, 3))
+        limits.add_channel("y", Capabilities(text_limit=1), unlimited=False)
+        limits.hold_bot("x", 3.0)
+        limits.hold_bot("x", 1.0)  # an earlier word of the same wait
+        assert limits.open_channels() == ["y"]
+        assert limits.next_permit() == pytest.approx(3.0)
+        watch.seconds += 2.9
+        assert limits.open_channels() == ["y"]
+        watch.seconds += 0.2
+        assert limits.next_permit() == 0.0
+        assert sorted(limits.open_channels()) == ["x", "y"]
+        assert limits.next_permit() is None
+
+
 def test_each_chat_has_its_own_bucket_and_groups_another_rate(watch: Watch) -> None:
     limits = limiter(watch, chat_rate=Rate(1.0, 1), group_rate=Rate(0.25, 1))
     assert limits.admit("x", "a", False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -79,8 +79,8 @@ async def test_a_send_that_keeps_failing_expires() -> None:
     async with House(chat=TestChat(refuse)) as house:
         await put(house, "a")
         await until(lambda: len(house.chat.sent) >= 2)
-        late = app_clock.now() + timedelta(seconds=4000)
-        with app_clock.reading(lambda: late):
+        # it goes on: a try that was under way just now waits its pause by this clock, too
+        with app_clock.reading(lambda: datetime.now(UTC) + timedelta(seconds=4000)):
             house.ledger.poke()
             assert (await over(house)).state == "expired"
 
@@ -110,6 +110,24 @@ async def test_a_rate_limit_holds_its_lane_to_the_letter_and_no_other() -> None:
             house.now = 7.0
             house.ledger.poke()
             assert await house.said(4) == ["a", "b", "a", "c"]
+
+
+async def test_a_rate_limit_of_the_bot_holds_every_lane_and_keeps_their_order() -> None:
+    async with House(chat=TestChat(script(RateLimited("slow down", 7.0, "bot")))) as house:
+        await put(house, "a", "b")
+        await house.said(1)
+        await house.settled(lambda: Delivery.objects.filter(error_code="ratelimited").exists())
+        assert house.limiter.open_channels() == []
+        await put(house, "x", chat="c2")
+        await house.read(lambda: None)
+        assert house.chat.said == ["a"]
+        later = app_clock.now() + timedelta(seconds=8)
+        with app_clock.reading(lambda: later):
+            house.now = 7.0
+            house.ledger.poke()
+            said = await house.said(4)
+        assert sorted(said) == ["a", "a", "b", "x"]
+        assert [text for text in said if text != "x"] == ["a", "a", "b"]
 
 
 async def test_rate_limits_never_use_up_a_part() -> None:

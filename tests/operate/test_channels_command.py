@@ -32,6 +32,11 @@ def test_roles_that_have_properties_are_named_too(tmp_path: Path) -> None:
     assert "Settler" not in shown
 
 
+def test_probing_a_channel_that_is_not_enabled_says_so(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="telegram is not enabled: add it to OPENCLAW_CHANNELS"):
+        said(tmp_path, "telegram", "--probe", OPENCLAW_CHANNELS="webchat")
+
+
 def test_probe_asks_the_platform_and_fails_where_it_says_no(tmp_path: Path) -> None:
     with FakeTelegram.in_thread(token=TOKEN) as fake:
         env = {

@@ -67,6 +67,8 @@ class Command(BaseCommand):
         for one in [name] if name else channels.installed():
             self._show(one, whole=bool(name))
         enabled = [one for one in settings.OPENCLAW_CHANNELS if name in (None, one)]
+        if options["probe"] and name and not enabled:
+            raise CommandError(f"{name} is not enabled: add it to OPENCLAW_CHANNELS to probe it.")
         if options["probe"] and not asyncio.run(self._probe(enabled)):
             sys.exit(1)
 

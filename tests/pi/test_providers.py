@@ -42,7 +42,7 @@ async def test_anthropic_streams_tokens_and_calls_tools(
     assert (used["input_tokens"], used["output_tokens"], used["requests"]) == (40, 14, 2)
     assert 0 < used["cost"] < 0.01
     headers, first = anthropic.calls[0]
-    assert headers["x-api-key"] == KEY and first["model"] == "claude-sonnet-5-5"
+    assert headers["authorization"] == f"Bearer {KEY}" and first["model"] == "claude-sonnet-5-5"
     assert "Name: Ann" in json.dumps(first["system"])
 
 

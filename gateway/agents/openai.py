@@ -156,6 +156,8 @@ def _around(context: Mapping[str, Any]) -> Iterator[str]:
         yield f"[in reply{whose}] {quote.get('text')}"
     if context.get("forwarded"):
         yield f"[forwarded from {context['forwarded']}]"
+    if context.get("undelivered"):
+        yield "[this did not reach the person]"
     if context.get("name"):
         yield f"[{context['name']} says]"
 

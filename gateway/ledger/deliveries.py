@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from adapters.base import Button, Location, Outbound
 from gateway.ledger.records import ClaimedDelivery, FinishedDelivery
 from gateway.ledger.turns import LEASE_SECONDS
+from gateway.ledger.undelivered import note_undelivered
 from sessions_app import clock
 from sessions_app.sql import (
     Row,
@@ -59,6 +60,7 @@ UPDATE gateway_delivery SET state = 'expired', error_code = 'expired',
        error_detail = 'not sent in time'
 WHERE state IN ('queued', 'sending') AND state = 'queued'
   AND COALESCE(retried_at, created_at) < %s
+RETURNING id
 """
 
 _FINISH = """
@@ -75,7 +77,7 @@ SET state = CASE WHEN NOT ended.state = 'sent' THEN ended.state
 FROM ended
 WHERE gateway_delivery.id = ended.id AND gateway_delivery.attempts = ended.attempt
   AND gateway_delivery.state = 'sending' AND gateway_delivery.lease_owner = %s
-RETURNING gateway_delivery.id, gateway_delivery.turn
+RETURNING gateway_delivery.id, gateway_delivery.turn, gateway_delivery.state
 """
 
 MAX_TRACE = 20
@@ -113,7 +115,7 @@ class StartDeliveries:
         oldest = now - self._max_age
         heads = _heads(channels, self._gate.held_lanes(), now, limit)
         if any(claim.created_at < oldest for claim in heads):
-            run(_EXPIRE, (moment(oldest),))
+            note_undelivered([row[0] for row in run(_EXPIRE, (moment(oldest),))])
             heads = _heads(channels, self._gate.held_lanes(), now, limit)
         permitted = {
             claim.id: claim
@@ -136,9 +138,9 @@ class FinishDeliveries:
 
     def __call__(self, finished: Sequence[FinishedDelivery]) -> list[str]:
         now = clock.now()
-        grows: dict[int, str] = dict(
-            run_rows(_FINISH, [_columns(item, now) for item in finished], [self._owner])
-        )
+        rows = run_rows(_FINISH, [_columns(item, now) for item in finished], [self._owner])
+        note_undelivered([row for row, _, state in rows if state in ("failed", "expired")])
+        grows: dict[int, str] = {row: turn for row, turn, _ in rows}
         for item in finished:
             if item.moved_to:
                 _move_chat(item.delivery.channel, item.delivery.outbound.chat_id, item.moved_to)

@@ -21,6 +21,7 @@ from gateway import channels
 from gateway.ledger.busy import SUPERSEDED
 from gateway.ledger.deliveries import MAX_TRACE, RETRY
 from gateway.ledger.handover import HANDED_OVER
+from gateway.ledger.undelivered import note_undelivered
 from gateway.models import Audit, Delivery, Turn
 from sessions_app import clock
 from sessions_app.models import Attachment, Message, Session
@@ -118,6 +119,7 @@ def retry_deliveries(actor: str, delivery_ids: Iterable[int]) -> int:
             ),
             batch_size=BATCH,
         )
+        note_undelivered([letter.pk for letter in letters])
         return _note(actor, "retry_delivery", notes, now)
 
 
@@ -130,6 +132,7 @@ def discard_deliveries(actor: str, delivery_ids: Iterable[int]) -> int:
         Delivery.objects.filter(pk__in=[letter.pk for letter in letters]).update(
             state=Delivery.State.FAILED, error_code=DISCARDED
         )
+        note_undelivered([letter.pk for letter in letters])
         notes = [(letter.key, _was(letter)) for letter in letters]
         return _note(actor, "discard_delivery", notes, now)
 

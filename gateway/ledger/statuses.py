@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from adapters.base import Status
+from gateway.ledger.undelivered import note_undelivered
 from sessions_app import clock
 from sessions_app.sql import Row, dumps, loads, moment, run, run_rows
 
@@ -68,6 +69,9 @@ def _apply(row: Row, status: Status) -> None:
     if status.state == "failed":
         trace = dumps([*loads(row[5]), {**entry, "detail": detail}])
         run(_FAILED, (detail, trace, row[0]))
+        note_undelivered([row[0]])
     elif row[3] != "sent":
         trace = dumps([*loads(row[5]), {**entry, "detail": "by the platform's own word"}])
         run(_ARRIVED, (moment(clock.now()), trace, row[0]))
+        if row[3] == "expired":
+            note_undelivered([row[0]])

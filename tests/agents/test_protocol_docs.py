@@ -96,6 +96,7 @@ async def test_request_fits_its_schema(
         "name": "Ann",
         "quote": {"text": "a", "sender_name": ""},
         "forwarded": "Bea",
+        "undelivered": True,
         "overheard": [{"name": "Cy", "text": "hm"}],
     }
     message = {"role": "user", "content": "", "attachments": [attachment, failed]}

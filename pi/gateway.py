@@ -66,7 +66,7 @@ class Gateway:
 
     async def schedules(self) -> list[dict[str, Any]]:
         """What is planned in this conversation."""
-        return _items(await self._call("GET", "/schedules"))
+        return _items(await self._call("GET", "/schedules", {"limit": "200"}))
 
     async def add_schedule(self, new: dict[str, Any]) -> dict[str, Any]:
         """Plan something; the same again within one turn is the same schedule."""

@@ -20,6 +20,7 @@ from django.db import connection, transaction
 from adapters.base import Adapter, Arriving, Capabilities, Listener
 from gateway import channels
 from gateway.agents.client import AgentClient
+from gateway.announce import Announcements
 from gateway.archiving import Filing
 from gateway.compose import Composer
 from gateway.delivery import Sender, SenderSettings
@@ -160,6 +161,7 @@ class Runtime:
             answer_first=settings.OPENCLAW_DURABILITY == "batched",
             on_cancelled=self.runner.cancel,
         )
+        self._announced = Announcements()
         self._filing = Filing(settings.OPENCLAW_JSON, settings.OPENCLAW_DATA_DIR)
         self._sessions = sessions
         self._keeper = Keeper(self._webhook_url, self._on_up, self._on_line_down, self._listen)
@@ -295,6 +297,9 @@ class Runtime:
         if changed and (running := self.runner.running()):
             for turn_id in await self.ledger.call(lambda: _taken_away(running)):
                 self.runner.cancel(turn_id)
+        if changed:
+            for session, message in await self.ledger.call(self._announced.fresh, atomic=False):
+                self.stream.grew(session, message)
         now = time.monotonic()
         if changed or now >= self._next_round:
             self._next_round = now + ROUND_SECONDS

@@ -91,6 +91,7 @@ def _shown(message: Entry, at: datetime, whole: Whole, parts: list[Entry]) -> di
     return {
         "side": SIDES[message["role"]],
         "author": _author(message, whole),
+        "generated": bool(message.get("generated")),
         "at": at,
         "blocks": _blocks(message["text"]),
         "attachments": message["attachments"],

@@ -2,8 +2,9 @@
 
 An entry is {"id", "session", "seq", "role", "origin", "text", "at"} (ISO 8601),
 with "client" (the page's own id of a message it sent), "turn" (the turn that a
-reply came from) and "files" where there are any. Its place is (session, seq):
-session ids sort by the time they were made. Text that was streamed before a
+reply came from), "generated" (nobody in the conversation asked for it) and "files"
+where there are any. What a program asked the agent in the person's place is left
+out. Its place is (session, seq): session ids sort by the time they were made. Text that was streamed before a
 turn failed or was stopped is an entry too: {"partial": true, "state", …} with
 the turn's id and no message id, half a step behind what it answers.
 """
@@ -42,7 +43,9 @@ _FIELDS = (
     "text",
     "created_at",
     "external_id",
+    "generated",
 )
+_ANSWERS = (Message.Origin.AGENT, Message.Origin.SCHEDULE)
 _UNFINISHED = (Turn.State.FAILED, Turn.State.CANCELLED, Turn.State.QUARANTINED)
 
 
@@ -101,7 +104,7 @@ def _of(user_id: str) -> QuerySet[Message]:
         session__channel=CHANNEL,
         session__contact__channel=CHANNEL,
         session__contact__user_id=user_id,
-    )
+    ).exclude(role=Message.Role.USER, generated=True)
 
 
 def _page(messages: QuerySet[Message]) -> tuple[list[Entry], bool]:
@@ -158,8 +161,10 @@ def _entry(
     if row["role"] == Message.Role.USER and row["external_id"]:
         entry["client"] = row["external_id"].rpartition(":")[2]
     answered = row["session_id"], row["seq"] // SEQ_STEP * SEQ_STEP
-    if row["origin"] == Message.Origin.AGENT and answered in finished:
-        entry["turn"] = finished[answered]
+    if row["role"] == Message.Role.ASSISTANT and row["origin"] in _ANSWERS:
+        entry |= {"turn": finished[answered]} if answered in finished else {}
+    if row["generated"]:
+        entry["generated"] = True
     if row["id"] in files:
         entry["files"] = files[row["id"]]
     return entry

@@ -36,6 +36,9 @@ SIBLINGS = 30
 OPEN = (Turn.State.QUEUED, Turn.State.RUNNING)
 STUCK = (Turn.State.FAILED, Turn.State.QUARANTINED)
 DEAD = (Delivery.State.FAILED, Delivery.State.EXPIRED, Delivery.State.UNSURE)
+ANSWERS = (Message.Origin.AGENT, Message.Origin.SCHEDULE)
+"""Origins of what a turn has said; a schedule's is one that was planned."""
+
 DISCARDED = "discarded"
 
 TURN_WORDS = {
@@ -333,7 +336,7 @@ def _calls(session: Session, start: int, end: int | None) -> dict[int, list[Call
 
 def _call_of(message: Message, calls: dict[int, list[Call]]) -> Call | None:
     """The finished turn that this reply came from, taken from the list."""
-    if message.origin != Message.Origin.AGENT:
+    if message.role != Message.Role.ASSISTANT or message.origin not in ANSWERS:
         return None
     waiting = calls.get(step(message.seq), [])
     for call in reversed(waiting):

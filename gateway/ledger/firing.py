@@ -43,7 +43,7 @@ ORDER BY next_run, id
 _SOON = """
 SELECT DISTINCT next_run FROM gateway_schedule
 WHERE enabled AND next_run IS NOT NULL AND next_run > %s AND next_run <= %s
-ORDER BY next_run LIMIT 60
+ORDER BY next_run LIMIT %s
 """
 
 _CLAIM = """
@@ -92,9 +92,9 @@ def fire_due(now: datetime) -> int:
     return fired
 
 
-def ring_soon(now: datetime) -> None:
-    """Have the worker look again to the second, for what is due before the next minute."""
-    for (due,) in run(_SOON, (moment(now), moment(now + SOON))):
+def ring_soon(now: datetime, most: int = 60) -> None:
+    """Have the worker look to the second, for the next `most` times in the coming minute."""
+    for (due,) in run(_SOON, (moment(now), moment(now + SOON), most)):
         if at := parse_moment(due):
             wake_at(at, now)
 

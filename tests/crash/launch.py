@@ -1,6 +1,6 @@
-"""`manage.py gateway` with a trap: the process kills itself at a named point of its way.
+"""`manage.py gateway`, or another command, with a trap: it kills itself at a named point.
 
-`python -m tests.crash.launch` reads CRASH_TRAP, the path of a file that holds
+`python -m tests.crash.launch [command]` reads CRASH_TRAP, the path of a file that holds
 `{"point": "ingest:after_commit", "arrival": 3}` once the trap is set: at the
 third arrival there, counted from when the file appeared, it is SIGKILL. With
 "pause" the thread that got there waits so many seconds first: what the rest of the
@@ -53,10 +53,10 @@ class Trap:
 
 
 def main() -> None:
-    """Blocks until the gateway ends, one way or the other."""
+    """Blocks until the command ends, one way or the other."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "openclaw_site.settings")
     points.hook = Trap(Path(os.environ["CRASH_TRAP"]))
-    execute_from_command_line([sys.argv[0], "gateway"])
+    execute_from_command_line([sys.argv[0], *(sys.argv[1:] or ["gateway"])])
 
 
 if __name__ == "__main__":

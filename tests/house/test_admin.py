@@ -24,6 +24,7 @@ from gateway.models import (
     PairingCode,
     Replay,
     RoutingRule,
+    Schedule,
     SetAside,
     Turn,
 )
@@ -47,7 +48,7 @@ MODELS = [
     for model in apps.get_app_config(label).get_models()
     if model is not Mirror  # how far files are written: nothing to look at
 ]
-EDITABLE = {Agent, RoutingRule, Contact}
+EDITABLE = {Agent, RoutingRule, Contact, Schedule}
 ADDED = {ApiToken}
 """Made in the admin, and never changed."""
 SECRET = "sk-obviously-fake"
@@ -147,7 +148,7 @@ def test_history_cannot_be_edited_by_hand(model: type[Model], admin_client: Clie
     assert edit.status_code == (200 if model in EDITABLE else 403)
     assert add.status_code == (200 if model in EDITABLE | ADDED else 403)
     delete = admin_client.post(address(model, "delete", row.pk), {"post": "yes"})
-    removable = model in {Agent, RoutingRule, SetAside}
+    removable = model in {Agent, RoutingRule, SetAside, Schedule}
     assert delete.status_code == (302 if removable else 403 if model is not Contact else 200)
     assert model._default_manager.filter(pk=row.pk).exists() != removable
 

@@ -36,7 +36,7 @@ TABLES = {
     "gateway.pairingcode": Rights(O),
     "gateway.replay": Rights(V),
     "gateway.routingrule": Rights(V, A, A, A),
-    "gateway.schedule": Rights(V),
+    "gateway.schedule": Rights(V, O, O, O),
     "gateway.setaside": Rights(V, delete=O),
     "gateway.turn": Rights(V),
     "sessions_app.attachment": Rights(V),

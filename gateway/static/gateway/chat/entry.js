@@ -46,6 +46,11 @@ export class Entry {
     }
   }
 
+  // Nobody here asked for it: a schedule or a program did.
+  generated() {
+    if (!this.message.querySelector(".by")) this.message.prepend(make("p", "by quiet", "System-generated"));
+  }
+
   at(iso) {
     const moment = new Date(iso);
     this.moment = moment;

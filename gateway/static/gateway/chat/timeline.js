@@ -45,6 +45,7 @@ export class Timeline {
     if (message.turn) this.#byTurn.set((entry.turn = message.turn), entry);
     if (message.client) this.#byClient.set((entry.client = message.client), entry);
     entry.at(message.at);
+    if (message.generated) entry.generated();
     entry.settle(message.text);
     entry.attach(message.files);
     if (message.partial) entry.turnIs(message.state);

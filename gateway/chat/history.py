@@ -4,9 +4,10 @@ An entry is {"id", "session", "seq", "role", "origin", "text", "at"} (ISO 8601),
 with "client" (the page's own id of a message it sent), "turn" (the turn that a
 reply came from), "generated" (nobody in the conversation asked for it) and "files"
 where there are any. What a program asked the agent in the person's place is left
-out. Its place is (session, seq): session ids sort by the time they were made. Text that was streamed before a
-turn failed or was stopped is an entry too: {"partial": true, "state", …} with
-the turn's id and no message id, half a step behind what it answers.
+out. An entry's place is (session, seq): session ids sort by the time they were
+made. Text that was streamed before a turn failed or was stopped is an entry too:
+{"partial": true, "state", …} with the turn's id and no message id, half a step
+behind what it answers.
 """
 
 from __future__ import annotations

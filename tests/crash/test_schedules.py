@@ -225,7 +225,8 @@ def test_a_worker_that_was_down_loses_nothing(tmp_path: Path) -> None:
         meet(made, 64_001)
         name = plan(made, 64_001)
         late = datetime.now(UTC) - timedelta(days=2, seconds=5)
-        made.probe.update("gateway.Schedule", {}, next_run=late.isoformat(), catch_up="all")
+        moved = {"next_run": late.isoformat(), "created_at": late.isoformat()}
+        made.probe.update("gateway.Schedule", {}, catch_up="all", **moved)
         worker.spawn()
         wait_until(lambda: len(made.telegram.texts(64_001)) == 4, 30, "three planned texts")
         made.quiet()

@@ -37,6 +37,14 @@ class Clock:
         self.time += timedelta(seconds=seconds)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What a test has to say although it passed (`record_property("said", …)`): a seed, counts."""
+    for report in [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]:
+        for name, value in report.user_properties if report.when == "call" else ():
+            if name == "said":
+                terminalreporter.write_line(f"{report.nodeid}: {value}")
+
+
 @pytest.fixture
 def clock() -> Iterator[Clock]:
     """The application's clock in this process, standing still. `clock.advance(60)` moves it."""

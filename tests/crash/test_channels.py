@@ -13,7 +13,7 @@ from tests.crash.trapped import (
     crash_somewhen,
     under_load,
 )
-from tests.e2e.channels import WITH_A_PLATFORM
+from tests.e2e.channels import WAYS
 from tests.e2e.town import town
 
 pytestmark = pytest.mark.heavy
@@ -35,7 +35,7 @@ DROPS_REPEATS = ("discord",)
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", WITH_A_PLATFORM)
+@pytest.mark.parametrize("name", WAYS)
 def test_kills_on_every_channel_lose_nothing_and_double_nothing_unlabelled(
     name: str, tmp_path: Path
 ) -> None:
@@ -54,9 +54,27 @@ def test_kills_on_every_channel_lose_nothing_and_double_nothing_unlabelled(
                 crash_somewhen(made, moment)
         gateway.wait_ready()
         made.settle(SETTLE_SECONDS)
-        said, marked = len(made.said()), made.marked(name)
+        (channel,) = made.channels
+        said, marked = len(made.said()), made.marked(channel)
         print(f"\n{name}: {gateway.kills} kills, {said} messages, {marked} marked repeats")
         assert gateway.kills >= 20
         assert made.problems() == {}
         if name in DROPS_REPEATS:
-            assert made.marked(name) == 0
+            assert marked == 0
+
+
+@pytest.mark.timeout(300)
+def test_what_was_sent_when_it_was_killed_is_settled_by_the_platforms_own_word(
+    tmp_path: Path,
+) -> None:
+    """Sent, and the answer lost: WhatsApp's statuses carry our id, so nothing is repeated."""
+    with town(tmp_path, ["whatsapp"], kind=TrappedGateway) as made:
+        made.say(1)
+        made.settle()
+        for number in range(3):
+            people = range(10 * number + 10, 10 * number + 12)
+            crash_at(made, "send:after", 1, people)
+            made.settle(SETTLE_SECONDS)
+        assert made.problems() == {}
+        assert made.marked("whatsapp") == 0
+        assert all(len(one.replies) == 1 for one in made.said().values())

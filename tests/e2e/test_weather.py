@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.e2e.channels import WITH_A_PLATFORM
+from tests.e2e.channels.discord import DiscordChannel
 from tests.e2e.town import Town, town
 from tests.fakes._weather import Weather
 
@@ -22,6 +24,7 @@ PEOPLE = 20
 """On each channel."""
 
 SHARE = 0.15
+DROP_SECONDS = 4.0
 GROWTH_MIB = 25.0
 SETTLE_SECONDS = 600.0
 
@@ -33,9 +36,23 @@ def write(made: Town, name: str, count: int) -> None:
         time.sleep(0.01)
 
 
+def drop_sockets(made: Town, writers: list[threading.Thread]) -> int:
+    """While they write, Discord's websocket is cut off now and then. How often it was."""
+    discord = made.channels["discord"]
+    assert isinstance(discord, DiscordChannel)
+    drops = 0
+    while any(writer.is_alive() for writer in writers):
+        writers[0].join(DROP_SECONDS)
+        discord.drop()
+        drops += 1
+    return drops
+
+
 @pytest.mark.timeout(1500)
-def test_everything_is_answered_once_in_any_weather(tmp_path: Path) -> None:
-    print(f"\nseed {SEED} (WEATHER_SEED)")
+def test_everything_is_answered_once_in_any_weather(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("said", f"WEATHER_SEED={SEED}")
     each = MESSAGES // len(WITH_A_PLATFORM) + 1
     with town(tmp_path, WITH_A_PLATFORM, OPENCLAW_DELIVERY_MAX_AGE="3600") as made:
         process = psutil.Process(made.gateway.pid)
@@ -52,14 +69,18 @@ def test_everything_is_answered_once_in_any_weather(tmp_path: Path) -> None:
         ]
         for writer in writers:
             writer.start()
+        drops = drop_sockets(made, writers)
         for writer in writers:
             writer.join()
         made.settle(SETTLE_SECONDS)
         grown = (process.memory_info().rss - before) / 1024 / 1024
         for name, weather in weathers.items():
             made.channels[name].set_weather(None)
-            print(f"{name}: {weather.counts}, {made.marked(name)} marked repeats")
-        print(f"{len(made.said())} messages, memory grew by {grown:.1f} MiB")
+            line = f"{name}: {weather.counts}, {made.marked(name)} marked repeats"
+            record_property("said", line)
+        line = f"{len(made.said())} messages, {drops} sockets dropped, {grown:.1f} MiB more memory"
+        record_property("said", line)
         assert made.problems() == {}
         assert all(sum(weather.counts.values()) > each // 4 for weather in weathers.values())
+        assert drops
         assert grown < GROWTH_MIB

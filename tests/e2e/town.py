@@ -149,7 +149,7 @@ def town(
         settings = {
             "OPENCLAW_PORT": str(port),
             "OPENCLAW_PUBLIC_URL": url,
-            "OPENCLAW_CHANNELS": ",".join(names),
+            "OPENCLAW_CHANNELS": ",".join(one.name for one in channels),
             "OPENCLAW_AGENT_URL": agent.url,
             "OPENCLAW_AGENT_RETRY_SECONDS": "0.05",
         }
@@ -162,7 +162,7 @@ def town(
         for one in channels:
             one.follow(url)
         gateway.spawn()
-        for name in names:
-            up = f"channel {name} is up"
+        for one in channels:
+            up = f"channel {one.name} is up"
             wait_until(lambda up=up: up in gateway.log_text(), what=up)
         yield Town(channels, agent, gateway, probe)

@@ -19,6 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.fakes._platform import FakePlatform, Post, json_reply
+from tests.fakes._weather import Push
 
 PASSWORD = "FAKE-password & of the tests"
 SECRET = "fake-webhook-secret-of-the-tests"
@@ -113,9 +114,17 @@ class FakeBlueBubbles(FakePlatform):
         post = Post({"Content-Type": "application/json"}, body)
         for one in self.webhooks:
             self.hook = one["url"]
-            task = asyncio.get_running_loop().create_task(self.post(post))
+            task = asyncio.get_running_loop().create_task(self._call(post))
             self._posts.add(task)
             task.add_done_callback(self._posts.discard)
+
+    async def _call(self, post: Post) -> bool:
+        """One call, which bad weather delays, doubles or loses: nobody waits for its answer."""
+        way = self.weather.on_push() if self.weather else Push()
+        await asyncio.sleep(way.delay)
+        if self.weather and self.weather.on_call() == "lost":
+            return False
+        return all([await self.post(post) for _ in range(way.times)])
 
     def texts(self) -> list[str]:
         """What people got."""

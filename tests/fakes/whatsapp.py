@@ -67,6 +67,7 @@ class FakeWhatsapp(FakePlatform):
     def __init__(self, *, port: int = 0) -> None:
         super().__init__(port=port)
         self.sent: list[Sent] = []
+        self.written: list[dict[str, Any]] = []
         self.reads: list[dict[str, Any]] = []
         self.uploads: dict[str, tuple[str, bytes, str]] = {}
         self.files: dict[str, tuple[str, bytes]] = {}
@@ -85,8 +86,8 @@ class FakeWhatsapp(FakePlatform):
         ]
 
     def busy(self, seconds: int) -> web.Response:
-        """As Graph says it: a code, and perhaps a header."""
-        reply = GraphError(400, 130429, "(#130429) Rate limit hit").reply
+        """As Graph says it of one person's chat: a code, and perhaps a header."""
+        reply = GraphError(400, 131056, "(#131056) Pair rate limit hit").reply
         reply.headers["Retry-After"] = str(seconds)
         return reply
 
@@ -109,6 +110,7 @@ class FakeWhatsapp(FakePlatform):
             "timestamp": str(int(time.time())),
             **content,
         }
+        self.written.append(message)
         contact = {"profile": {"name": f"Person {person}"}, "wa_id": person}
         self.deliver({"contacts": [contact], "messages": [message]}, lane=person)
         return message

@@ -11,6 +11,9 @@ from tests.e2e.channels.base import Channel
 WITH_A_PLATFORM = [name for name in adapter_names() if name != "webchat"]
 """Every adapter with a platform of its own needs a file here."""
 
+WAYS = [*WITH_A_PLATFORM, "imessage_blue"]
+"""The same, and a channel's second way where it has one: names of files here."""
+
 
 def channel(name: str) -> Channel:
     """The channel `name` with its fake platform, not yet entered."""

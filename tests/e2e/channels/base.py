@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from tests.fakes._weather import Weather
 
-BUSY_SECONDS = 2
+BUSY_SECONDS = 3
 Trouble = Literal["busy", "broken", "dropped", "refused"]
 
 

@@ -42,6 +42,10 @@ class DiscordChannel(Channel):
         self.fake.wait_for(lambda: self.fake.gateway.identifies)
         self.fake.say(person, text)
 
+    def drop(self) -> None:
+        """The open websocket is gone, without a word."""
+        self.fake.on_gateway(lambda gateway: gateway.drop())
+
     def replies(self) -> list[Reply]:
         sent = list(self.fake.sent)
         return [Reply(self.fake.chats[one.chat].person, one.text, one.at) for one in sent]

@@ -46,6 +46,14 @@ class WhatsappChannel(Channel):
     def say(self, person: int, text: str) -> None:
         self.fake.on_loop(lambda: self.fake.say(str(FIRST + person), text))
 
+    def again(self, times: int) -> None:
+        """Every message that people wrote is handed over so many times more."""
+        for message in list(self.fake.written):
+            person = message["from"]
+            value = {"contacts": [{"wa_id": person}], "messages": [message]}
+            for _ in range(times):
+                self.fake.deliver(value, lane=person)
+
     def replies(self) -> list[Reply]:
         return [Reply(int(sent.to) - FIRST, sent.text, sent.at) for sent in list(self.fake.sent)]
 

@@ -311,6 +311,18 @@ class Listener(Protocol):
 
 
 @runtime_checkable
+class Watched(Protocol):
+    """The platform can say whether its calls still reach our webhook. Asked now and then,
+    where we do not listen ourselves."""
+
+    async def inbound_trouble(self) -> str | None:
+        """Why messages do not reach us; None where they do. Puts right what it can.
+
+        Raises a `SendError` where the platform cannot be asked.
+        """
+
+
+@runtime_checkable
 class Typist(Protocol):
     """The platform can show that an answer is being written."""
 

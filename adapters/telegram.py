@@ -63,8 +63,10 @@ MAX_CONNECTIONS = 40
 POLL_SECONDS = 50  # Telegram's own upper limit
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
+ERROR_SECONDS = 600.0  # a failed call this long ago, with nothing waiting since, is over
 OFFSET_LIFE_SECONDS = 6 * 24 * 3600.0  # after a week of silence Telegram numbers afresh
 MAX_PAYLOAD_CHARS = 64 * 1024
+MAX_REASON = 200
 MEGABYTE = 1024 * 1024
 NOT_MODIFIED = "message is not modified"  # Telegram gives no code for it, only this text
 
@@ -72,7 +74,7 @@ _SECRET_HEADER = "x-telegram-bot-api-secret-token"  # noqa: S105 (a header's nam
 
 
 class TelegramAdapter(Adapter):
-    """One bot. Roles: WebhookReceiver, Listener, Typist, Editor, Drafter, MediaSource,
+    """One bot. Roles: WebhookReceiver, Watched, Listener, Typist, Editor, Drafter, MediaSource,
     Acknowledger."""
 
     name = "telegram"
@@ -107,6 +109,7 @@ class TelegramAdapter(Adapter):
         self._api = TelegramApi(config.token, config.api_url, http)
         number = config.token.partition(":")[0]
         self._me = Me(int(number) if number.isdecimal() else 0)
+        self._webhook_url: str | None = None
 
     async def open(self, webhook_url: str | None) -> None:
         """Ask who we are, then register the webhook or remove it. What waits is kept."""
@@ -115,7 +118,23 @@ class TelegramAdapter(Adapter):
         if self.listens:
             await self._api.call("deleteWebhook")
         else:
+            self._webhook_url = webhook_url
             await self._register(webhook_url)
+
+    async def inbound_trouble(self) -> str | None:
+        """Whether Telegram still calls us: somebody else with the token can take the webhook."""
+        info = await self._api.call("getWebhookInfo")
+        if not isinstance(info, dict):
+            raise Transient("getWebhookInfo: an answer that is no object")
+        if info.get("url") != self._webhook_url:
+            await self._register(self._webhook_url)
+            return "the webhook was gone or pointed elsewhere; it is registered again"
+        failed_at = info.get("last_error_date")
+        waiting = info.get("pending_update_count")
+        if type(failed_at) is not int or time.time() - failed_at > ERROR_SECONDS or not waiting:
+            return None
+        reason = clean(str(info.get("last_error_message") or "its calls fail"))[:MAX_REASON]
+        return f"Telegram does not reach us: {reason} ({waiting} updates wait)"
 
     async def _who(self) -> dict[str, Any]:
         me = await self._api.call("getMe")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from adapters.base import Adapter, ChannelDown, Listener, SendError
+from adapters.base import Adapter, ChannelDown, Listener, SendError, Watched
 from gateway.albums import Albums
 from gateway.channels import Rules
 from gateway.guard import Guard
@@ -22,6 +22,9 @@ DOWN_SECONDS = 300.0
 """A channel that the platform closed is tried again this seldom."""
 
 MAX_PAUSE_SECONDS = 60.0
+
+WATCH_SECONDS = 180.0
+"""How often a platform that calls us is asked whether it still reaches us."""
 
 
 @dataclass(eq=False)
@@ -153,6 +156,9 @@ class Keeper:
         if isinstance(adapter, Listener) and adapter.listens:
             listening = asyncio.ensure_future(self._listen(line, adapter))
             tasks.add(listening)  # type: ignore[arg-type]  # a future of None beside one of bool
+        elif isinstance(adapter, Watched):
+            watching = asyncio.create_task(_watch(line, adapter), name=f"{line.name} watching")
+            tasks.add(watching)  # type: ignore[arg-type]  # the same
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -163,6 +169,22 @@ class Keeper:
             task.result()
             raise ListenerEnded(f"the listener of {line.name} ended")
         raise ChannelDown(line.detail)
+
+
+async def _watch(line: Line, adapter: Watched) -> None:
+    """A webhook that nobody calls looks like one that nobody can reach: ask. Until cancelled."""
+    while True:
+        await asyncio.sleep(WATCH_SECONDS)
+        try:
+            trouble = await adapter.inbound_trouble()
+        except ChannelDown:
+            raise
+        except SendError as error:
+            trouble = f"the platform cannot be asked whether it reaches us: {error.detail}"
+        if trouble:
+            line.fail(trouble)
+        else:
+            line.alive()
 
 
 class ListenerEnded(SendError):

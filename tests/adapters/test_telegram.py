@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import traceback
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +22,7 @@ from adapters.base import (
     Transient,
     Unformatted,
     Unsupported,
+    Watched,
 )
 from adapters.telegram import TelegramAdapter, TelegramConfig
 from tests.adapters.telegram_harness import SECRET, TOKEN, TelegramHarness
@@ -274,3 +276,56 @@ async def test_typing_is_shown_in_the_thread(adapter: TelegramAdapter, fake: Fak
     await adapter.typing("-9", {"thread": 3})
     (call,) = fake.called("sendChatAction")
     assert call.params == {"chat_id": "-9", "action": "typing", "message_thread_id": "3"}
+
+
+# --- a webhook that nobody calls ----------------------------------------------
+
+
+@pytest.fixture
+def called(fake: FakeTelegram, transport: httpx.AsyncBaseTransport) -> TelegramAdapter:
+    """The adapter in webhook mode."""
+    config = TelegramConfig(token=TOKEN, api_url=fake.url, mode="webhook", secret=SECRET)
+    return TelegramAdapter(config, transport)
+
+
+async def test_a_webhook_that_telegram_calls_is_no_trouble(
+    called: TelegramAdapter, fake: FakeTelegram
+) -> None:
+    assert isinstance(called, Watched)
+    await called.open(HOOK)
+    assert await called.inbound_trouble() is None
+
+
+@pytest.mark.parametrize("elsewhere", ["", "https://other.example.com/webhooks/telegram"])
+async def test_a_webhook_that_was_taken_away_is_registered_again(
+    called: TelegramAdapter, fake: FakeTelegram, elsewhere: str
+) -> None:
+    """OC 78422: inbound dies while the channel says "connected"."""
+    await called.open(HOOK)
+    fake.webhook.url = elsewhere
+    assert "registered again" in str(await called.inbound_trouble())
+    assert fake.webhook.url == HOOK
+    assert await called.inbound_trouble() is None
+
+
+async def test_telegrams_own_word_that_its_calls_fail_is_the_reason(
+    called: TelegramAdapter, fake: FakeTelegram
+) -> None:
+    await called.open(HOOK)
+    fake.webhook.failed_at = time.time()
+    assert await called.inbound_trouble() is None  # it failed, and nothing waits: it is over
+    fake.pending[1] = {"update_id": 1}
+    assert await called.inbound_trouble() == (
+        "Telegram does not reach us: Wrong response from the webhook: 503 (1 updates wait)"
+    )
+    fake.webhook.failed_at -= 3600
+    assert await called.inbound_trouble() is None
+
+
+async def test_a_platform_that_cannot_be_asked_is_an_error_of_ours(
+    called: TelegramAdapter, fake: FakeTelegram
+) -> None:
+    await called.open(HOOK)
+    fake.fail("getWebhookInfo", status=500)
+    with pytest.raises(Transient):
+        await called.inbound_trouble()

@@ -13,7 +13,7 @@ from gateway import lines as lines_module
 from gateway.channels import Rules
 from gateway.ingest import Inlet as CoreInlet
 from gateway.ledger import Unavailable
-from gateway.lines import DOWN_SECONDS, Keeper, Line
+from gateway.lines import DOWN_SECONDS, WATCH_SECONDS, Keeper, Line
 from tests.conftest import Clock
 from tests.core.house import House
 from tests.core.kit import TestChat, inbound, texts, until
@@ -37,6 +37,20 @@ class ListeningChat(TestChat):
             await self.steps.pop(0)(inlet)
         else:
             await asyncio.Event().wait()
+
+
+class CalledChat(TestChat):
+    """A channel with a webhook, whose platform says what a test's list holds."""
+
+    def __init__(self, *words: str | Exception | None) -> None:
+        super().__init__()
+        self.words = list(words)
+
+    async def inbound_trouble(self) -> str | None:
+        word = self.words.pop(0) if self.words else None
+        if isinstance(word, Exception):
+            raise word
+        return word
 
 
 class Watched:
@@ -195,6 +209,29 @@ def test_only_the_inbound_side_says_that_a_channel_lives(clock: Clock) -> None:
     assert (line.alive_at, line.last_inbound_at) == (clock(), None)
     line.heard(2)
     assert line.last_inbound_at == clock()
+
+
+async def test_a_webhook_that_nobody_calls_is_asked_for(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """OC 78422: inbound dies while the channel says "connected"; here the platform is asked."""
+    chat = CalledChat(None, "it does not reach us", Transient("no answer"), None)
+    watched = Watched(chat, clock, monkeypatch)
+    await watched.run(lambda: not chat.words)
+    assert set(watched.pauses) == {WATCH_SECONDS}
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        "channel testchat: it does not reach us",
+        "channel testchat: the platform cannot be asked whether it reaches us: no answer",
+    ]
+    assert watched.line.state == "up"
+
+
+async def test_a_platform_that_closed_the_channel_says_so_when_asked(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = Watched(CalledChat(ChannelDown("token revoked")), clock, monkeypatch)
+    await watched.run(lambda: watched.downs)
+    assert watched.downs == ["token revoked"]
 
 
 def test_a_channel_that_is_down_does_not_come_up_by_hearsay(clock: Clock) -> None:

@@ -188,6 +188,7 @@ class Webhook:
         self.url = ""
         self.secret = ""
         self.statuses: list[int] = []
+        self.failed_at: float | None = None
         self._fake = fake
         self._retry_seconds = retry_seconds
         self._lanes: defaultdict[Any, deque[Any]] = defaultdict(deque)
@@ -254,9 +255,12 @@ class Webhook:
                 await answer.read()
                 self.statuses.append(answer.status)
                 self._fake.notify()
-                return 200 <= answer.status < 300
+                taken = 200 <= answer.status < 300
         except (aiohttp.ClientError, TimeoutError, OSError):
-            return False
+            taken = False
+        if not taken:
+            self.failed_at = time.time()
+        return taken
 
 
 def _lane(update: Any) -> Any:

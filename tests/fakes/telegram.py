@@ -278,6 +278,15 @@ class FakeTelegram(MediaSide):
         self.notify()
         return True
 
+    async def _do_getwebhookinfo(self, params: dict[str, Any]) -> Any:
+        found = {"url": self.webhook.url, "pending_update_count": len(self.pending)}
+        if self.webhook.failed_at is None:
+            return found
+        return found | {
+            "last_error_date": int(self.webhook.failed_at),
+            "last_error_message": "Wrong response from the webhook: 503",
+        }
+
     async def _do_deletewebhook(self, params: dict[str, Any]) -> Any:
         if params.get("drop_pending_updates"):
             self.pending.clear()

@@ -26,6 +26,11 @@ from sessions_app import clock
 router = Router(tags=["messages"])
 
 MAX_TEXT = 20_000
+EXAMPLE: dict[str, Any] = {
+    "channel": "webchat",
+    "user_id": "guest_1",
+    "text": "Your order is on its way.",
+}
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT, pattern=r"^[^\x00]*$")]
 
 
@@ -43,6 +48,8 @@ class FileIn(Schema):
 
 class MessageIn(Naming):
     """A message, and whose conversation it goes into."""
+
+    model_config = {"json_schema_extra": {"examples": [EXAMPLE, EXAMPLE | {"as": "user"}]}}
 
     text: Text = ""
     speaker: Literal["assistant", "user"] = Field(

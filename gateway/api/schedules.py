@@ -30,11 +30,16 @@ from gateway.schedules.when import BadTiming
 router = Router(tags=["schedules"])
 READ, WRITE = Either("schedules:read"), Either("schedules:write")
 
+EXAMPLE: dict[str, Any] = {"kind": "cron", "spec": "0 9 * * *", "prompt": "Tell me what is new."}
+WHOSE: dict[str, Any] = {"channel": "webchat", "user_id": "guest_1"}
+
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT, pattern=r"^[^\x00]*$")]
 
 
 class ScheduleIn(Naming):
     """What is to be planned. An agent names no conversation: it has one."""
+
+    model_config = {"json_schema_extra": {"examples": [EXAMPLE, EXAMPLE | WHOSE]}}
 
     kind: Literal["cron", "every", "at"]
     spec: Word = Field(description="0 9 * * *, or seconds, or 2030-01-31T09:00.")

@@ -9,10 +9,10 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 
 from django.urls import Resolver404, resolve
 
-STARTS = ("/admin/", "/admin/login/", "/admin/overview/", "/chat/", "/chat/login/")
+STARTS = ("/admin/", "/admin/login/", "/admin/overview/", "/chat/", "/chat/login/", "/api/v1/docs")
 ENDS_SESSION = ("admin:logout", "chat-leave")
 KINDS = ("confirm", "what")
-PREFIXES = ("/admin/", "/chat/")
+PREFIXES = ("/admin/", "/chat/", "/api/")
 
 
 @dataclass(frozen=True)

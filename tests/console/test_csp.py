@@ -79,7 +79,14 @@ def test_every_page_is_strict_and_escapes_what_was_written(client: Client) -> No
     pages = {f"stranger: {name}": page for name, page in walk(Client()).items()}
     client.cookies["sessionid"] = superuser()
     pages |= walk(client)
-    wanted = {"admin:index", "admin:live", "admin:repair", "chat", "stranger: admin:login"}
+    wanted = {
+        "admin:index",
+        "admin:live",
+        "admin:repair",
+        "chat",
+        "api-docs",
+        "stranger: admin:login",
+    }
     for model in admin.site._registry:
         label = f"admin:{model._meta.app_label}_{model._meta.model_name}"
         wanted |= {f"{label}_changelist"}

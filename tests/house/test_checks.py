@@ -143,9 +143,16 @@ def test_w018_redis_is_not_used_yet(settings: Settings) -> None:
     assert "openclaw.W018" in found()
 
 
+@pytest.mark.parametrize("value", BAD_URLS)
+def test_e006_api_url_without_scheme_or_host(settings: Settings, value: str) -> None:
+    settings.OPENCLAW_AGENT_API_URL = value
+    assert "openclaw.E006" in found()
+
+
 def test_urls_that_are_right(settings: Settings) -> None:
     settings.OPENCLAW_PUBLIC_URL = "https://chat.example.com"
     settings.OPENCLAW_AGENT_URL = "http://127.0.0.1:9000/rpc/message"
+    settings.OPENCLAW_AGENT_API_URL = "http://127.0.0.1:8000/api/v1"
     assert found() == {}
 
 

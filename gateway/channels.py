@@ -220,5 +220,5 @@ def _rule_problems(name: str) -> list[Problem]:
 
 
 def _default_access(name: str) -> str:
-    """Unknown senders are not let in, except where a page of ours has done so already."""
-    return "open" if name == "webchat" else "pairing"
+    """Unknown senders are not let in, except where a page or a token of ours has done so."""
+    return "open" if name in ("webchat", "openai") else "pairing"

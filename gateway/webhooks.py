@@ -67,7 +67,7 @@ async def _handle(scope: Scope, receive: Receive) -> Reply:
     line = current().lines.get(scope["path"].removeprefix(PREFIX))
     if line is None or not isinstance(line.adapter, WebhookReceiver):
         return Reply(404)
-    body = await _body(scope, receive)
+    body = await read_body(scope, receive)
     if body is None:
         logger.warning("channel %s: webhook body larger than the limit", line.name)
         return Reply(413)
@@ -123,7 +123,7 @@ def _rejected(request: Request, reason: str, external_id: str) -> Rejected:
     return Rejected(external_id, reason, request.body.decode("utf-8", "replace")[:MAX_KEPT])
 
 
-async def _body(scope: Scope, receive: Receive) -> bytes | None:
+async def read_body(scope: Scope, receive: Receive) -> bytes | None:
     """The whole body, or None above the limit. The server refuses it before, where it can."""
     limit = settings.OPENCLAW_MAX_BODY_BYTES
     chunks: list[bytes] = []

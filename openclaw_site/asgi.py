@@ -13,6 +13,8 @@ pages = get_asgi_application()
 
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402  (needs Django set up)
 
+from gateway.entrance.app import PREFIX as ENTRANCE  # noqa: E402
+from gateway.entrance.app import entrance  # noqa: E402
 from gateway.health import healthz, readyz  # noqa: E402
 from gateway.media.links import PREFIX as MEDIA  # noqa: E402
 from gateway.media.serve import media  # noqa: E402
@@ -29,6 +31,8 @@ async def http(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await webhook(scope, receive, send)
     elif path.startswith(MEDIA):
         await media(scope, receive, send)
+    elif path.startswith(ENTRANCE):
+        await entrance(scope, receive, send)
     elif (bare := _BARE.get(path)) is not None:
         await bare(scope, receive, send)
     else:

@@ -21,6 +21,7 @@ _BYTES = 32
 _TOUCH = timedelta(minutes=1)
 
 SCOPES = {
+    "chat": "talk to agents over the OpenAI-compatible entrance",
     "messages:write": "send messages, and put questions to agents in people's names",
     "sessions:read": "sessions, their messages and context",
     "sessions:write": "end and restore sessions, change their context",

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from django import forms
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.http import HttpRequest
@@ -15,6 +14,7 @@ from django.utils.html import format_html
 from gateway.console import actions
 from gateway.console.accounts import AccountAdmin
 from gateway.console.actions import Operable
+from gateway.console.agents import AgentAdmin, AgentHealthAdmin
 from gateway.console.compare import address, compare_turn
 from gateway.console.planned import OccurrenceAdmin, ScheduleAdmin
 from gateway.console.sessions import ConversationAdmin
@@ -43,103 +43,14 @@ from sessions_app.admin import ChannelFilter, ModelAdmin, ReadOnly, place, short
 from sessions_app.lists import Fast, ago, chip
 from sessions_app.models import Session
 
-if TYPE_CHECKING:
-    AgentModelForm = forms.ModelForm[Agent]
-else:
-    AgentModelForm = forms.ModelForm
-
-REMOVE = "-"
-
 admin.site.unregister(User)
 admin.site.register(User, AccountAdmin)
+admin.site.register(Agent, AgentAdmin)
+admin.site.register(AgentHealth, AgentHealthAdmin)
 admin.site.register(Schedule, ScheduleAdmin)
 admin.site.register(Occurrence, OccurrenceAdmin)
 admin.site.register(ApiToken, ApiTokenAdmin)
 admin.site.register(IdempotencyKey, IdempotencyKeyAdmin)
-
-
-class AgentForm(AgentModelForm):
-    """An agent. Its key goes in and never comes out; a new default takes over from the old."""
-
-    url = forms.URLField(
-        assume_scheme="http",  # agents mostly live on the same machine
-        max_length=500,
-        required=False,
-        help_text="For example http://127.0.0.1:9000/rpc/message",
-    )
-    api_key = forms.CharField(
-        required=False,
-        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
-        help_text=f"OpenAI-compatible only. Empty keeps the stored key; {REMOVE} removes it.",
-    )
-
-    class Meta:
-        model = Agent
-        fields = (
-            "name",
-            "url",
-            "command",
-            "instances",
-            "max_instances",
-            "idle_seconds",
-            "protocol",
-            "stream",
-            "model",
-            "api_key",
-            "busy",
-            "debounce_seconds",
-            "is_default",
-            "enabled",
-        )
-
-    def clean_api_key(self) -> str:
-        """The key to store."""
-        typed = str(self.cleaned_data["api_key"])
-        if typed == REMOVE:
-            return ""
-        return typed or str(self.initial.get("api_key", ""))
-
-    def _get_validation_exclusions(self) -> set[str]:
-        """One default only: AgentAdmin.save_model sees to it, so the form need not refuse."""
-        excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]  # untyped
-        return excluded | {"is_default"}
-
-
-@admin.register(Agent)
-class AgentAdmin(ModelAdmin[Agent]):
-    """What answers."""
-
-    form = AgentForm
-    list_display = ("name", "url", "protocol", "stream", "is_default", "enabled")
-    list_filter = ("enabled", "protocol")
-    search_fields = ("name", "url")
-    ordering = ("name",)
-
-    def get_fields(self, request: HttpRequest, obj: Agent | None = None) -> Any:
-        """Who may only look gets the fields as text: the key is not among them."""
-        hidden = set() if self.has_change_permission(request, obj) else {"api_key"}
-        return [name for name in AgentForm.Meta.fields if name not in hidden]
-
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """What is known of its health goes with it, without asking."""
-        gone, counts, needed, protected = super().get_deleted_objects(objs, request)
-        return gone, counts, needed - {AgentHealth._meta.verbose_name}, protected
-
-    def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: bool) -> None:
-        """Store it; as the default it takes over in the same transaction."""
-        if obj.is_default:
-            Agent.objects.exclude(pk=obj.pk).filter(is_default=True).update(is_default=False)
-        super().save_model(request, obj, form, change)
-
-
-@admin.register(AgentHealth)
-class AgentHealthAdmin(ReadOnly, ModelAdmin[AgentHealth]):
-    """Whether each agent answers."""
-
-    list_display = ("agent", "state", "failures", "detail", "opened_at", "retry_at", "ok_at")
-    list_select_related = ("agent",)
-    search_fields = ("agent__name", "detail")
-    ordering = ("agent__name",)
 
 
 @admin.register(Replay)

@@ -101,4 +101,7 @@ async def agents(runtime: Runtime) -> dict[str, Any]:
 
 
 async def _probe(runtime: Runtime, target: Target) -> str | None:
+    managed = runtime.router.managed(target.name)
+    if managed is not None:  # looked after here: what is known of it is newer than any answer
+        return runtime.fleet.standing(managed)
     return await runtime.agents.probe(target)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from gateway.agents.base import Target
+from gateway.instances import Plan
 from gateway.ledger.busy import QUEUE, Manners
 from gateway.models import Agent, RoutingRule
 
@@ -35,6 +36,7 @@ class Router:
         self._rules: list[Rule] = []
         self._targets: dict[int, Target] = {}
         self._manners: dict[int, Manners] = {}
+        self.plans: dict[int, Plan] = {}
         self._default: int | None = None
 
     def load(self) -> None:
@@ -58,6 +60,7 @@ class Router:
         default = next((agent.pk for agent in agents if agent.is_default), None)
         if default is None and len(agents) == 1:
             default = agents[0].pk
+        self.plans = {agent.pk: _plan(agent) for agent in agents if agent.command}
         self._manners = {agent.pk: Manners(agent.busy, agent.debounce_seconds) for agent in agents}
         self._targets, self._rules, self._default = targets, rules, default
 
@@ -80,3 +83,18 @@ class Router:
     def targets(self) -> list[Target]:
         """Every enabled agent."""
         return list(self._targets.values())
+
+    def managed(self, name: str) -> int | None:
+        """The row id of the agent of this name, where the gateway runs it."""
+        return next((agent for agent, plan in self.plans.items() if plan.name == name), None)
+
+
+def _plan(agent: Agent) -> Plan:
+    return Plan(
+        name=agent.name,
+        command=agent.command,
+        protocol=agent.protocol,
+        per_session=agent.instances == Agent.Instances.SESSION,
+        max_instances=max(agent.max_instances, 1),
+        idle_seconds=agent.idle_seconds,
+    )

@@ -24,6 +24,7 @@ from gateway.announce import Announcements
 from gateway.archiving import Filing
 from gateway.compose import Composer
 from gateway.delivery import Sender, SenderSettings
+from gateway.fleet import Fleet, program_care
 from gateway.http import make_transport
 from gateway.ingest import Ingress, Inlet
 from gateway.lag import LoopLag
@@ -31,7 +32,7 @@ from gateway.ledger import Ledger, Unavailable, deliveries, turns
 from gateway.ledger.batcher import Claimer
 from gateway.ledger.deliveries import FinishDeliveries, StartDeliveries
 from gateway.ledger.files import finish_fetches, release_files
-from gateway.ledger.ingest import Ingest
+from gateway.ledger.ingest import Ingest, ended_of
 from gateway.ledger.previews import open_previews
 from gateway.ledger.records import ClaimedTurn
 from gateway.ledger.recovery import (
@@ -65,6 +66,9 @@ NOTICE_SECONDS = 0.25
 
 ROUND_SECONDS = 1.0
 """A round is run at least this often: retries and released work come due by themselves."""
+
+TEND_SECONDS = 1.0
+"""How often programs of agents are looked at: idle, over, too large."""
 
 BEAT_SECONDS = 10.0
 """How often leases are renewed and signs of life written."""
@@ -105,6 +109,7 @@ class Runtime:
         self.lines: dict[str, Line] = {}
         self.transport = make_transport()
         self.agents = AgentClient(self.transport, agent_limits())
+        self.fleet = Fleet(self.agents.probe, program_care())
         self.media = MediaDesk()
         self._history = History(settings.OPENCLAW_HISTORY_MESSAGES, self.media.for_agents.to)
         self._limiter = RateLimiter()
@@ -145,6 +150,7 @@ class Runtime:
                 failure_notice=settings.OPENCLAW_FAILURE_NOTICE,
             ),
             on_answered=self._answered,
+            place=self.fleet.place,
         )
         self.sender = Sender(
             self.ledger,
@@ -192,6 +198,7 @@ class Runtime:
                 adapter = channels.build(name, self.transport)
                 self.lines[name] = Line(name, adapter, channels.rules(name))
         _current = self
+        self.fleet.follow(self.router.plans)
         self.ledger.claim_for(
             Claimer(
                 "start_turns",
@@ -214,6 +221,7 @@ class Runtime:
         self._spawn(self._every(NOTICE_SECONDS, self._notice), "notice")
         self._spawn(self.lag.run(), "lag")
         self._spawn(self._every(BEAT_SECONDS, self._beat), "beat")
+        self._spawn(self._every(TEND_SECONDS, self._tend), "programs")
         self._spawn(self._filing.run(), "files")
         if settings.OPENCLAW_DURABILITY == "batched":
             self._spawn(self._every(settings.OPENCLAW_FLUSH_SECONDS, self._flush), "flush")
@@ -226,6 +234,7 @@ class Runtime:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.ingress.flush()
         await self.runner.drain(settings.OPENCLAW_DRAIN_SECONDS)
+        await self.fleet.stop()
         await self.sender.drain(2.0)
         await self._fetching.stop()
         with contextlib.suppress(Unavailable):
@@ -294,6 +303,8 @@ class Runtime:
     async def _notice(self) -> None:
         """Other processes write rows; here we see that they did, and look."""
         changed = await self.ledger.call(self._changed, atomic=False)
+        if changed:
+            self.fleet.follow(self.router.plans)
         if changed and (running := self.runner.running()):
             for turn_id in await self.ledger.call(lambda: _taken_away(running)):
                 self.runner.cancel(turn_id)
@@ -316,6 +327,11 @@ class Runtime:
         if changed:
             self.router.load()
         return changed
+
+    async def _tend(self) -> None:
+        """Programs whose sessions ended end too."""
+        mine = self.fleet.sessions()
+        await self.fleet.tend(await self.ledger.call(lambda: ended_of(mine)) if mine else ())
 
     async def _beat(self) -> None:
         await self.ledger.call(self._write_beat)

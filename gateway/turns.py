@@ -6,14 +6,16 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol
 
-from gateway.agents.base import AgentError, Agents, Final, Question, Token, Trace
+from gateway.agents.base import AgentError, Agents, Final, Question, Target, Token, Trace
 from gateway.api.grants import access
 from gateway.compose import Composer
+from gateway.fleet import direct
 from gateway.ledger import Ledger, Unavailable
 from gateway.ledger.records import ClaimedTurn, FinishedTurn, Part
 from gateway.points import reached
@@ -35,6 +37,9 @@ MAX_DETAIL = 500
 """Characters of an error kept on a row."""
 
 Attachments = Sequence[Mapping[str, Any]]
+Place = Callable[[int, Target, str], AbstractAsyncContextManager[Target]]
+"""(agent, its row's target, session) -> where it is while it is asked."""
+
 BringIn = Callable[[Attachments, str], Awaitable[Attachments]]
 """An agent's attachments and its URL -> the same, with what was stored here."""
 
@@ -80,12 +85,13 @@ class TurnRunner:
         previews: Previews,
         settings: RunnerSettings,
         on_answered: Callable[[ClaimedTurn], object] = lambda turn: None,
+        place: Place = direct,
     ) -> None:
-        """`on_answered` hears of each turn whose end was written."""
+        """`on_answered` hears of each turn whose end was written; `place`: see `gateway.fleet`."""
         self._ledger, self._agents, self._router = ledger, agents, router
         self._stream, self._composer, self._bring_in = stream, composer, bring_in
         self._typing, self._previews = typing, previews
-        self._on_answered = on_answered
+        self._on_answered, self._place = on_answered, place
         self._settings = settings
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -194,12 +200,14 @@ class TurnRunner:
             return self._retry(turn, AgentError("no_agent", "the agent was removed"))
         live.agent = target.name
         try:
-            reached("agent:asked")
-            async for event in self._agents.ask(target, _question(turn)):
-                if not heard.anything:
-                    heard.anything = True
-                    reached("agent:heard")
-                self._hear(event, live, heard)
+            async with self._place(turn.agent, target, turn.session) as there:
+                url = there.url
+                reached("agent:asked")
+                async for event in self._agents.ask(there, _question(turn)):
+                    if not heard.anything:
+                        heard.anything = True
+                        reached("agent:heard")
+                    self._hear(event, live, heard)
             if heard.final is None:
                 raise AgentError("interrupted", "the answer had no end")
         except AgentError as error:
@@ -209,7 +217,7 @@ class TurnRunner:
                 return self._retry(turn, error)
             return self._failed(turn, live, error)
         reached("agent:answered")
-        return await self._done(turn, live, heard.final, target.url)
+        return await self._done(turn, live, heard.final, url)
 
     def _hear(self, event: Token | Trace | Final, live: LiveTurn, heard: _Heard) -> None:
         if isinstance(event, Token):

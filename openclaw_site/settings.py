@@ -50,7 +50,13 @@ OPENCLAW_AGENT_ATTEMPTS: int = env.int("OPENCLAW_AGENT_ATTEMPTS", 6)
 OPENCLAW_AGENT_MAX_BYTES: int = env.int("OPENCLAW_AGENT_MAX_BYTES", 4 * 1024 * 1024)
 OPENCLAW_AGENT_MAX_TURNS: int = env.int("OPENCLAW_AGENT_MAX_TURNS", 500)
 OPENCLAW_AGENT_API_URL: str = env.str("OPENCLAW_AGENT_API_URL", "").rstrip("/")
+OPENCLAW_AGENT_START_SECONDS: float = env.float("OPENCLAW_AGENT_START_SECONDS", 30.0)
+OPENCLAW_AGENT_MAX_MEMORY_MB: float = env.float("OPENCLAW_AGENT_MAX_MEMORY_MB", 0.0)
 OPENCLAW_HISTORY_MESSAGES: int = env.int("OPENCLAW_HISTORY_MESSAGES", 2000)
+
+# all that programs started for agents are given: none of our secrets
+PROGRAM_ENVIRONMENT = {name: os.environ[name] for name in ("PATH", "HOME", "LANG")
+                       if name in os.environ}  # fmt: skip
 
 # --- the bundled agent ------------------------------------------------------
 OPENCLAW_PI_PORT: int = env.int("OPENCLAW_PI_PORT", 9000)

@@ -187,9 +187,9 @@ def _agents() -> list[Part]:
 
 def _agent(agent: Agent, answer: dict[str, Any] | None) -> Part:
     if answer is None:
-        return Part(agent.name, "unknown", "not asked yet", agent.url)
+        return Part(agent.name, "unknown", "not asked yet", agent.url or agent.command)
     if answer["ok"]:
-        return Part(agent.name, "good", "answers", agent.url, _answered_at)
+        return Part(agent.name, "good", "answers", agent.url or agent.command, _answered_at)
     return Part(agent.name, "bad", "fails its check", str(answer.get("detail", "")), _answered_at)
 
 

@@ -311,6 +311,12 @@ def scope_of(arrival: Arrival, inbound: Inbound) -> Scope:
     return Scope(arrival.channel, key, inbound.user_id, inbound.chat_id, name)
 
 
+def ended_of(sessions: Sequence[str]) -> list[str]:
+    """Those of `sessions` that have ended."""
+    over = "SELECT id FROM sessions_app_session WHERE id IN ({rows}) AND state = 'terminated'"
+    return [row[0] for row in run_rows(over, [(session,) for session in sessions])]
+
+
 def in_flight(sessions: Sequence[str]) -> list[str]:
     """Those of `sessions` with a turn or a delivery still under way."""
     return [row[0] for row in run_rows(_BUSY, [(session,) for session in sessions])]

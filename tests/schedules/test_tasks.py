@@ -1,0 +1,51 @@
+"""The worker's own tasks, run as it runs them, with the clock in the test's hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway import tasks
+from gateway.models import Occurrence
+from gateway.tasks import HUEY
+from tests.conftest import Clock
+from tests.core.kit import Verbs, sent, texts
+from tests.schedules.kit import at, plan, rows
+
+
+@pytest.fixture(autouse=True)
+def empty_queue() -> None:
+    HUEY.flush()
+
+
+def test_every_day_at_nine(verbs: Verbs, clock: Clock) -> None:
+    clock.time = at("2026-10-23T12:00")
+    plan(kind="cron", spec="0 9 * * *", timezone="Europe/Berlin", prompt="sum up the day")
+    for day, utc in (("24", "07:00"), ("25", "08:00"), ("26", "08:00")):  # the 25th is longer
+        clock.time = at(f"2026-10-{day}T{utc}")
+        tasks.tick.call_local()
+        verbs.answer(verbs.claim_one(), f"the summary of the {day}th")
+        verbs.finish_deliveries([sent(claim) for claim in verbs.send()])
+    clock.advance(60)
+    tasks.tick.call_local()
+    assert rows() == [("ran", "")] * 3
+    assert "the summary of the 25th" in texts()
+
+
+def test_the_tick_sets_alarms_for_the_coming_minute(verbs: Verbs, clock: Clock) -> None:
+    one, _ = plan(spec="90"), plan(spec="7200")
+    HUEY.flush()
+    clock.advance(60)
+    tasks.tick.call_local()
+    (alarm,) = HUEY.pending()
+    assert one.next_run
+    assert alarm.eta == one.next_run.replace(tzinfo=None)
+    clock.advance(30)
+    tasks.fire_planned.call_local()
+    assert Occurrence.objects.count() == 1
+
+
+def test_a_worker_that_starts_looks_at_once(verbs: Verbs, clock: Clock) -> None:
+    plan()
+    clock.advance(3600)
+    tasks.catch_up()
+    assert Occurrence.objects.count() == 1

@@ -51,6 +51,10 @@ def _as_problem(answer: HttpResponseBase) -> HttpResponseBase:
         return answer
     status = answer.status_code
     detail = _WORDS.get(status, "Something went wrong on this side.")
-    kept = {name: answer.headers[name] for name in ("Allow",) if name in answer.headers}
+    kept = {name: value for name, value in answer.headers.items() if not _is_content(name)}
     made: HttpResponse = problems.response(problems.Problem(status, detail, headers=kept))
     return made
+
+
+def _is_content(header: str) -> bool:
+    return header.lower() in ("content-type", "content-length")

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router, Schema
 from pydantic import Field, StringConstraints
 
-from gateway.api.callers import Token, caller_of
+from gateway.api.callers import Caller, Token, caller_of
 from gateway.api.conversations import Conversation, Naming, named
 from gateway.api.once import answered, key_of, once
 from gateway.api.pages import Word
@@ -21,6 +21,7 @@ from gateway.ledger.outreach import NotAdmitted, Outreach, reach_out
 from gateway.media.desk import make_store
 from gateway.media.guard import Fetcher
 from gateway.media.intake import MAX_FILES, Intake
+from gateway.models import Audit
 from sessions_app import clock
 
 router = Router(tags=["messages"])
@@ -80,7 +81,8 @@ def post_message(request: HttpRequest, asked: MessageIn) -> HttpResponse:
         raise Problem(422, "A question cannot have attachments.")
     if not asked.text.strip() and not asked.attachments:
         raise Problem(422, "It says nothing: give it a text.")
-    conversation = named(caller_of(request), asked)
+    caller = caller_of(request)
+    conversation = named(caller, asked)
     if conversation.channel not in settings.OPENCLAW_CHANNELS:
         raise Problem(409, "The channel of this conversation is not enabled.")
     key = key_of(request, asked.idempotency_key)
@@ -88,15 +90,15 @@ def post_message(request: HttpRequest, asked: MessageIn) -> HttpResponse:
         return before
     files = _fetched(asked.attachments)
     try:
-        return once(request, key, asked, lambda: _reach(conversation, asked, files))
+        return once(request, key, asked, lambda: _reach(caller, conversation, asked, files))
     except NotAdmitted as error:
         raise Problem(403, f"This person may not be written to: {error}.") from None
 
 
 def _reach(
-    conversation: Conversation, asked: MessageIn, files: Sequence[dict[str, Any]]
+    caller: Caller, conversation: Conversation, asked: MessageIn, files: Sequence[dict[str, Any]]
 ) -> MessageAccepted:
-    asks = asked.speaker == "user"
+    asks, now = asked.speaker == "user", clock.now()
     reached = reach_out(
         Outreach(
             channel=conversation.channel,
@@ -110,7 +112,11 @@ def _reach(
             prompt=asked.text if asks else "",
             attachments=files,
         ),
-        clock.now(),
+        now,
+    )
+    action, detail = "ask_agent" if asks else "send_message", {"message": reached.message}
+    Audit.objects.create(
+        at=now, actor=caller.name[:150], action=action, row=reached.session, detail=detail
     )
     return MessageAccepted(
         session=reached.session,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sqlite3
 import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import Client
 from jsonschema import Draft202012Validator
 from pytest_django.fixtures import Settings
@@ -52,6 +54,12 @@ def test_nowhere_is_404_and_another_method_405() -> None:
     assert answer["Allow"] == "GET"
 
 
+def test_every_problem_carries_the_headers_of_a_page() -> None:
+    for answer in (program().get("/nowhere"), Caller("x").get("/turns")):
+        assert answer["X-Content-Type-Options"] == "nosniff"
+        assert "default-src 'self'" in answer["Content-Security-Policy"]
+
+
 def test_wrong_fields_are_named() -> None:
     answer = program().post("/messages", {"text": 7, "more": 1})
     refused(answer, 422)
@@ -69,6 +77,22 @@ def test_locked_database_is_503_and_says_when_to_try_again(monkeypatch: Any) -> 
     refused(answer, 503)
     assert answer["Retry-After"]
     assert not Delivery.objects.exists()
+
+
+@pytest.mark.heavy
+@pytest.mark.django_db(transaction=True)
+def test_writer_who_waits_too_long_for_another_is_told_to_come_back() -> None:
+    caller = program()
+    person("Ann")
+    assert caller.get("/turns").status_code == 200  # its use is noted now
+    name = connection.settings_dict["NAME"]
+    with contextlib.closing(sqlite3.connect(name, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        refused(caller.post("/messages", ORDER, **{"idempotency-key": "1"}), 503)
+        assert caller.get("/turns").status_code == 200, "reading goes on"
+        other.execute("ROLLBACK")
+    answer = caller.post("/messages", ORDER, **{"idempotency-key": "1"})
+    assert answer.status_code == 201 and "Idempotent-Replay" not in answer
 
 
 def test_fault_of_ours_is_a_problem_without_its_reasons(monkeypatch: Any) -> None:

@@ -10,8 +10,9 @@ import orjson
 import pytest
 
 from gateway.api import grants
+from gateway.media.desk import make_store
 from gateway.models import Delivery, Schedule, Turn
-from sessions_app.models import Contact, Session
+from sessions_app.models import Attachment, Contact, Session
 from tests.api.kit import (
     Caller,
     agent_of,
@@ -269,6 +270,25 @@ def test_same_id_on_another_channel_is_another_person(town: Town) -> None:
     assert SECRET not in agent_of(other).get("/me/messages").content.decode()
     assert SECRET not in program(contact=twin).get("/sessions").content.decode()
     assert agent_of(other).get("/schedules").json()["items"] == []
+
+
+def test_file_of_somebody_else_cannot_be_taken_along(town: Town) -> None:
+    """A stored file is reached by a signed link only; paths and other addresses are none."""
+    name = "5f" * 16 + ".txt"
+    store = make_store()
+    store.folder.mkdir(parents=True, exist_ok=True)
+    (store.folder / name).write_text(SECRET)
+    caller = program(contact=town.ann)
+    for url in (
+        f"http://127.0.0.1:8000/media/{name}/a.txt?until=9999999999&by={'0' * 40}",
+        f"/media/{name}/a.txt?until=9999999999&by=",
+        f"file://{store.folder / name}",
+        str(store.folder / name),
+        "http://[::ffff:127.0.0.1]:8000/admin/",
+    ):
+        body = {"session": town.hers.pk, "text": "x", "attachments": [{"url": url}]}
+        refused(caller.post("/messages", body), 422)
+    assert not Attachment.objects.exists()
 
 
 def test_spent_tokens_are_counted_for_oneself_only(town: Town) -> None:

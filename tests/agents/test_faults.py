@@ -330,7 +330,7 @@ async def test_agent_that_lingers_after_final_delays_nobody(
     fake.behave(fault="hang_after", reply="done")
     started = monotonic()
     assert (await hear(client, target)).events[-1] == Final("done")
-    assert monotonic() - started < 0.5
+    assert monotonic() - started < 4.0  # waiting for its end would take five seconds
     await fake.until(lambda: [call.closed_early for call in fake.calls] == [True])
 
 

@@ -160,6 +160,9 @@ def test_byte_by_byte_costs_no_more_for_a_long_line(
             parser.feed(b"x")
         return process_time() - started
 
+    def least(size: int) -> float:
+        return min(seconds(size) for _ in range(3))  # others' work disturbs, and never helps
+
     seconds(1_000)
     # Going back over the line each time would make the second 64 times as dear.
-    assert seconds(160_000) < 24 * max(seconds(20_000), 0.002)
+    assert least(160_000) < 24 * max(least(20_000), 0.002)

@@ -15,7 +15,7 @@ import pytest
 from bench.scenarios import BARS, SCENARIOS
 from tests.process import ROOT
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(1100)]
 
 Figures = dict[str, dict[str, float]]
 MORE = 2

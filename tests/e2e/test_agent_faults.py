@@ -37,6 +37,7 @@ def impatient_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]
         "OPENCLAW_AGENT_FIRST_TOKEN_SECONDS": "1.5",
         "OPENCLAW_AGENT_BETWEEN_TOKENS_SECONDS": "1.5",
         "OPENCLAW_AGENT_TOTAL_SECONDS": "7",
+        "OPENCLAW_AGENT_MAX_BYTES": str(1024 * 1024),  # a busy machine reads no 4 MB in 7 s
         "OPENCLAW_AGENT_ATTEMPTS": "3",
         "OPENCLAW_AGENT_RETRY_SECONDS": "0.3",
     }

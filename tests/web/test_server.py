@@ -61,6 +61,14 @@ class Bare:
             assert time.monotonic() < deadline
             time.sleep(0.02)
 
+    def comes_to_rest(self, count: str) -> None:
+        """Wait until a count of the server's stays as it is."""
+        seen = [-1]
+        self.until(
+            lambda: seen.append(self.state()[count]) or len(set(seen[-10:])) == 1,  # type: ignore[func-returns-value]
+            60,
+        )
+
 
 @pytest.fixture
 def start(tmp_path: Any) -> Iterator[Callable[..., Bare]]:
@@ -123,7 +131,7 @@ def test_slow_reader_of_a_response_holds_the_sender_back(shared: Bare) -> None:
     before = shared.memory()
     with httpx.stream("GET", f"{shared.url}/stream") as response:
         shared.until(lambda: shared.state().get("streamed", 0) > 0)
-        time.sleep(0.3)  # what would be poured into memory is poured by now
+        shared.comes_to_rest("streamed")
         assert shared.state()["streamed"] < 50
         assert shared.memory() - before < 30 * MEGABYTE
         assert sum(len(part) for part in response.iter_raw()) == 200 * MEGABYTE
@@ -135,7 +143,7 @@ def test_slow_reader_of_a_websocket_holds_the_sender_back(shared: Bare) -> None:
         f"ws://127.0.0.1:{shared.port}/pour", max_size=None, max_queue=1, proxy=None
     ) as client:
         shared.until(lambda: "poured" in shared.state())
-        time.sleep(0.3)
+        shared.comes_to_rest("poured")
         assert shared.state()["poured"] < 50
         assert shared.memory() - before < 30 * MEGABYTE
         assert sum(len(client.recv()) for _ in range(200)) == 200 * MEGABYTE
@@ -156,9 +164,11 @@ def test_finished_connections_do_not_pile_up(shared: Bare) -> None:
 
 def test_failing_application_is_answered_at_once_and_logged(shared: Bare) -> None:
     started = time.monotonic()
-    answer = httpx.get(f"{shared.url}/fail")
-    assert answer.status_code == 500
-    assert time.monotonic() - started < 0.5
+    for _ in range(8):
+        answer = httpx.get(f"{shared.url}/fail")
+        assert answer.status_code == 500
+    # a look once a second would take eight
+    assert time.monotonic() - started < 5.0
     assert "a fault in the application" not in answer.text
     assert "LookupError" in shared.log.read_text()
 

@@ -23,7 +23,7 @@ INTENTS = 46593
 LOGIN_SECONDS = 60.0
 RESUMABLE_SECONDS = 300.0  # after that the session is gone, and asking for it takes time
 FATAL_CLOSES = {4004, 4010, 4011, 4012, 4013, 4014}  # docs: gateway close event codes
-_INTENT_HINT = (
+INTENT_HINT = (
     "The bot may not read messages: enable Message Content Intent at "
     "https://discord.com/developers/applications, your application, Bot, "
     "Privileged Gateway Intents."
@@ -145,7 +145,7 @@ def reason(error: BaseException | None) -> SendError:
         case discord.LoginFailure():
             return ChannelDown("Discord does not know this token")
         case discord.PrivilegedIntentsRequired():
-            return ChannelDown(_INTENT_HINT)
+            return ChannelDown(INTENT_HINT)
         case discord.ConnectionClosed() if error.code in FATAL_CLOSES:
             return ChannelDown(f"Discord closed the connection for good ({error.code})")
         case discord.HTTPException() if error.status == 401:

@@ -6,6 +6,7 @@ which is not understood is kept for a person instead of being half read.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -66,3 +67,12 @@ def moment(seconds: float | str) -> datetime:
         return datetime.fromtimestamp(float(seconds), UTC)
     except (OverflowError, ValueError, OSError):
         raise Unreadable("a time out of range") from None
+
+
+def first_text(data: Any, keys: Sequence[str]) -> str:
+    """The first of these fields that holds a text; empty where none does, or `data` is no object.
+
+    For what is nice to know: nothing here is `Unreadable`.
+    """
+    names = [data.get(key) for key in keys] if isinstance(data, dict) else []
+    return next((one for one in names if isinstance(one, str) and one), "")

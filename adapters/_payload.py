@@ -85,12 +85,14 @@ class Status:
     key      our delivery's id, as the platform echoed it; empty where it names only the receipt
     receipt  the platform's id of the message
     state    sent, delivered, read or failed; a later one never goes back to an earlier
+    fallback failed, but the adapter has another form that is taken (`Outbound.fallback`)
     """
 
     key: str
     receipt: str
     state: Literal["sent", "delivered", "read", "failed"]
     detail: str = ""
+    fallback: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ class Outbound:
 
     A part is a text (with buttons under it, perhaps), or one file, or one location.
     A text beside a file or a location (the mark of a repeat) has to arrive with it.
+    `fallback`: the platform took it and said later, by a `Status`, that it did not.
     """
 
     key: str
@@ -153,6 +156,7 @@ class Outbound:
     file: File | None = None
     location: Location | None = None
     buttons: Sequence[Button] = ()
+    fallback: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from adapters.base import Button, File, Outbound
 
 MAX_CAPTION = 1024
 MAX_CALLBACK_BYTES = 64
+STICKERS = ("image/webp", "video/webm", "application/x-tgsticker")
 
 _METHODS = {  # kind: method, field of the file
     "image": ("sendPhoto", "photo"),
@@ -37,6 +38,8 @@ def contents(outbound: Outbound, limit: int) -> Content:
     text = clean(outbound.text)
     if outbound.file is not None:
         method, name = _METHODS.get(outbound.file.kind, ("sendDocument", "document"))
+        if outbound.file.kind == "sticker" and outbound.file.mime in STICKERS and not text:
+            method, name = "sendSticker", "sticker"  # it has no caption
         caption = {"caption": text[:MAX_CAPTION]} if text else {}
         return Content(method, caption, outbound.file, name)
     if (place := outbound.location) is not None:

@@ -25,7 +25,7 @@ def clean(text: str) -> str:
 def length(text: str, unit: TextUnit) -> int:
     """How long a platform thinks `text` is. A lone surrogate counts like any other character.
 
-    utf16       UTF-16 code units (Telegram, WhatsApp, Slack)
+    utf16       UTF-16 code units (Telegram, WhatsApp)
     codepoints  Unicode code points (Discord)
     bytes       bytes of UTF-8
     """

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qs
 
-from adapters.base import Forbidden, Problem
+from adapters.base import Forbidden, Malformed, Problem
 
 
 def check_signature(shown: str, prefix: str, secret: str, message: bytes) -> None:
@@ -19,6 +21,18 @@ def check_signature(shown: str, prefix: str, secret: str, message: bytes) -> Non
     ours = prefix.encode() + hmac.new(key, message, hashlib.sha256).hexdigest().encode()
     if not hmac.compare_digest(shown.encode("utf-8", "surrogatepass"), ours) or not key:
         raise Forbidden("wrong or missing signature")
+
+
+def form_field(body: bytes, name: str) -> dict[str, Any]:
+    """The JSON object in a field of a form. Raises `Malformed`."""
+    try:
+        (value,) = parse_qs(body.decode("utf-8", "replace"), strict_parsing=True)[name]
+        found = json.loads(value)
+    except (ValueError, KeyError, RecursionError):
+        raise Malformed(f"a form without {name}") from None
+    if not isinstance(found, dict):
+        raise Malformed(f"{name} of a form is not an object")
+    return found
 
 
 def missing(channel: str, config: Any, hints: Mapping[str, str]) -> list[Problem]:

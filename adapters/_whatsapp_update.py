@@ -11,6 +11,7 @@ from typing import Any
 from adapters._fields import Json, moment, number, obj, objects, text
 from adapters._rest import excerpt
 from adapters._text import clean
+from adapters._whatsapp_errors import WINDOW
 from adapters.base import (
     Arriving,
     Inbound,
@@ -39,8 +40,11 @@ _STATES: dict[str, Any] = {
 }
 
 
-def read_webhook(body: Json, phone_number_id: str) -> list[Arriving]:
-    """Everything in it that is for our number; what cannot be read stands there as `Rejected`."""
+def read_webhook(body: Json, phone_number_id: str, *, has_template: bool = False) -> list[Arriving]:
+    """Everything in it that is for our number; what cannot be read stands there as `Rejected`.
+
+    `has_template`: what came too late for a free text can go out as one.
+    """
     found: list[Arriving] = []
     for change in _changes(body):
         value = change.get("value")
@@ -50,7 +54,7 @@ def read_webhook(body: Json, phone_number_id: str) -> list[Arriving]:
         if isinstance(metadata, dict) and metadata.get("phone_number_id") == phone_number_id:
             people = _People(value, metadata)
             found += _each(value, "messages", lambda item, p=people: read_message(item, p))  # type: ignore[misc]  # p is bound here
-            found += _each(value, "statuses", _status)
+            found += _each(value, "statuses", lambda item: _status(item, has_template))
     return found
 
 
@@ -194,16 +198,18 @@ def _renamed(message: Json) -> SamePerson:
     return SamePerson(clean(new), (clean(old),))
 
 
-def _status(status: Json) -> Status:
+def _status(status: Json, has_template: bool) -> Status:
     state = _STATES.get(text(status, "status"))
     if state is None:
         raise Unsupported("status of another kind")
+    late = any(item.get("code") == WINDOW for item in objects(status, "errors"))
     details = [
         f"{item.get('code')}: {item.get('title') or item.get('message') or ''}"
         for item in objects(status, "errors")
     ]
     key = text(status, "biz_opaque_callback_data", "")
-    return Status(clean(key), clean(text(status, "id")), state, clean("; ".join(details)))
+    detail, fallback = clean("; ".join(details)), has_template and late and state == "failed"
+    return Status(clean(key), clean(text(status, "id")), state, detail, fallback)
 
 
 # --- kinds ------------------------------------------------------------------

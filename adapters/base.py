@@ -102,6 +102,7 @@ class Capabilities:
     button_text      longest text with buttons under it; None: as long as any
     edits            whether a sent message can be edited, so that an answer grows in place
     edit_seconds     shortest pause between two edits of one message
+    draft_seconds    how long a draft stays unless it is shown again; None: for ever
     typing_seconds   how long a typing sign stays; None where there is none
     bot_rate         sends allowed for the whole bot; None where unlimited
     chat_rate        sends allowed into one direct chat
@@ -120,6 +121,7 @@ class Capabilities:
     button_text: int | None = None
     edits: bool = False
     edit_seconds: float = 1.0
+    draft_seconds: float | None = None
     typing_seconds: float | None = None
     bot_rate: Rate | None = None
     chat_rate: Rate | None = None

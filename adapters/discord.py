@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 import httpx
 import yarl
 
-from adapters._discord_client import Client, place_of, reason
+from adapters._discord_client import INTENT_HINT, Client, place_of, reason
 from adapters._discord_event import Me
 from adapters._discord_listen import Listening
 from adapters._discord_rest import ANSWER_SECONDS, CALL_SECONDS, Rest
@@ -38,6 +38,7 @@ from adapters._text import clean
 from adapters.base import (
     Adapter,
     Capabilities,
+    ChannelDown,
     Inlet,
     Media,
     Outbound,
@@ -57,6 +58,7 @@ TEN_MEGABYTES = 10 * 1024 * 1024
 CLOSE_SECONDS = 3.0
 CONNECT_SECONDS = 60.0
 MAX_KEPT_CHATS = 10_000
+MESSAGE_CONTENT = 1 << 18 | 1 << 19  # flags of an application: the intent, of a verified bot or not
 
 _TOKEN = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 _MESSAGES = "/channels/{channel_id}/messages"
@@ -120,8 +122,12 @@ class DiscordAdapter(Adapter):
         return self._config.api_url.rstrip("/") == DISCORD
 
     async def probe(self) -> str:
-        """The bot's name and number."""
+        """The bot's name and number. Raises `ChannelDown` where it may not read messages."""
         me = await self._who()
+        application = await self._rest.call("GET", "/oauth2/applications/@me")
+        flags = application.get("flags") if isinstance(application, dict) else None
+        if isinstance(flags, int) and not flags & MESSAGE_CONTENT:
+            raise ChannelDown(INTENT_HINT)
         return f"@{me.get('username', '')} ({me['id']})"
 
     async def close(self) -> None:

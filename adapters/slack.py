@@ -14,28 +14,26 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 
 from adapters._dialect import Dialect, render
-from adapters._fields import Json, moment, obj, objects, text, whole
+from adapters._fields import Json, first_text, moment, obj, objects, text, whole
 from adapters._http import pieces, redact
 from adapters._payload import KINDS, Arriving, File, Inbound, Media, Outbound, Quote, Receipt
 from adapters._rest import UPLOAD_SECONDS, Answer, Rest, decode, excerpt, said
 from adapters._text import clean, length
-from adapters._webhook import check_signature, missing, needs_https
+from adapters._webhook import check_signature, form_field, missing, needs_https
 from adapters.base import (
     Adapter,
     Capabilities,
     ChannelDown,
     Forbidden,
-    Malformed,
     Problem,
     Rate,
     RateLimited,
@@ -57,6 +55,7 @@ WINDOW_SECONDS, SECTION = 300.0, 3000
 DOWN = {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"}
 DOWN |= {"missing_scope", "no_permission", "org_login_required", "team_access_not_granted"}
 AGAIN = {"internal_error", "fatal_error", "request_timeout", "service_unavailable"}
+NAMES = ("display_name", "real_name", "name", "username")
 READ_SUBTYPES = ("", "file_share", "thread_broadcast", "me_message")
 
 now = time.time
@@ -224,7 +223,9 @@ class SlackAdapter(Adapter):
         payload: Json = {}
         try:
             if request.body.startswith(b"payload="):
-                payload = _form(request.body)
+                payload = form_field(request.body, "payload")
+                if payload.get("type") != "block_actions":
+                    raise Unsupported("interaction of another kind")
                 return [_press(payload, action) for action in objects(payload, "actions")]
             payload = decode(request.body)
             if payload.get("type") != "event_callback":
@@ -289,6 +290,7 @@ class _Event:
             user_id=clean(text(message, "user")),
             chat_id=clean(channel),
             text=clean(_readable(words.removeprefix(mention).strip())),
+            sender_name=clean(first_text(message.get("user_profile"), NAMES))[:255],
             sent_at=moment(stamp),
             is_group=not direct,
             addressed=direct or kind == "app_mention" or mention in words or ours,
@@ -337,6 +339,7 @@ def _press(payload: Json, action: Json) -> Inbound:
         user_id=clean(user),
         chat_id=clean(channel),
         text=clean(text(action, "value")),
+        sender_name=clean(first_text(payload.get("user"), NAMES))[:255],
         is_group=not channel.startswith("D"),
         by_hand=True,
         target={"thread": thread} if thread else {},
@@ -387,14 +390,3 @@ def _blocks(shown: str, outbound: Outbound) -> list[Json]:
     ]
     section = {"type": "section", "text": {"type": "mrkdwn", "text": shown}}
     return [section, {"type": "actions", "elements": elements}]
-
-
-def _form(body: bytes) -> Json:
-    try:
-        (value,) = parse_qs(body.decode("utf-8", "replace"), strict_parsing=True)["payload"]
-        found = json.loads(value)
-    except (ValueError, KeyError, RecursionError):
-        raise Malformed("a form without a payload") from None
-    if not isinstance(found, dict) or found.get("type") != "block_actions":
-        raise Unsupported("interaction of another kind")
-    return found

@@ -136,15 +136,20 @@ class WhatsappAdapter(Adapter):
 
     async def send(self, outbound: Outbound) -> Receipt:
         """One message. After 24 hours' silence it goes out as the template, if there is one."""
+        if outbound.fallback and self._has_template(outbound):
+            return await self._send(outbound, self._template(outbound.text))
         try:
             return await self._send(outbound, await self._content(outbound))
         except OutsideWindow as refusal:
-            if not self._config.template or not outbound.text:
+            if not self._has_template(outbound):
                 raise
             try:
                 return await self._send(outbound, self._template(outbound.text))
             except OutsideWindow:
                 raise Refused(refusal.detail) from None
+
+    def _has_template(self, outbound: Outbound) -> bool:
+        return bool(self._config.template and outbound.text)
 
     async def _send(self, outbound: Outbound, content: Mapping[str, Any]) -> Receipt:
         message = {
@@ -264,7 +269,8 @@ class WhatsappAdapter(Adapter):
 
     def parse(self, request: Request) -> Sequence[Arriving]:
         """Everything in a call, each message and status read by itself."""
-        found = read_webhook(decode(request.body), self._config.phone_number_id)
+        number, template = self._config.phone_number_id, bool(self._config.template)
+        found = read_webhook(decode(request.body), number, has_template=template)
         if not found:
             raise Unsupported("nothing for us in it")
         return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
@@ -110,6 +111,9 @@ class Growing:
 class _Preview(ABC):
     """Shows what there is, waits for the platform's pace, shows more."""
 
+    fades_seconds = math.inf
+    """The same is shown again after so long."""
+
     def __init__(
         self, previews: Previews, adapter: Adapter, turn: ClaimedTurn, live: LiveTurn
     ) -> None:
@@ -121,14 +125,15 @@ class _Preview(ABC):
 
     async def run(self) -> None:
         """Until the turn ends, or the platform refuses."""
-        shown = ""
+        shown, loop = "", asyncio.get_running_loop()
+        at = loop.time()
         try:
             while not self.ended.is_set():
                 text = self._beginning()
-                if text not in ("", shown):
+                if text and (text != shown or loop.time() - at >= self.fades_seconds):
                     async with asyncio.timeout(SHOW_SECONDS):
                         await self.show(text)
-                    shown = text
+                    shown, at = text, loop.time()
                 await self.rest(self._pace)
         except RateLimited as error:
             if error.scope == "bot":
@@ -170,6 +175,8 @@ class _Draft(_Preview):
     ) -> None:
         super().__init__(previews, adapter, turn, live)
         self._drafter = drafter
+        if adapter.capabilities.draft_seconds is not None:
+            self.fades_seconds = adapter.capabilities.draft_seconds * 2 / 3
 
     async def show(self, text: str) -> None:
         """One draft, named after the turn, so that it grows in place."""

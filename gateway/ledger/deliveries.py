@@ -80,6 +80,9 @@ WHERE gateway_delivery.id = ended.id AND gateway_delivery.attempts = ended.attem
 RETURNING gateway_delivery.id, gateway_delivery.turn, gateway_delivery.state
 """
 
+FALLBACK = "fallback"
+"""In `extra`: the receipt of a first form that was refused later."""
+
 MAX_TRACE = 20
 """Tries kept in a delivery's trace."""
 
@@ -176,6 +179,7 @@ def _claimed(row: Row) -> ClaimedDelivery:
             plain=bool(row[7]),
             location=Location(**extra["location"]) if "location" in extra else None,
             buttons=[Button(**button) for button in extra.get("buttons", ())],
+            fallback=bool(extra.get(FALLBACK)),
         ),
         turn=row[12],
         receipt=row[13],

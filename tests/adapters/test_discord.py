@@ -178,6 +178,18 @@ async def test_says_who_it_is(adapter: DiscordAdapter) -> None:
     assert await adapter.probe() == f"@fake_bot ({BOT_ID})"
 
 
+@pytest.mark.parametrize(("flags", "may"), [(1 << 18, True), (1 << 19, True), (1 << 12, False)])
+async def test_probe_says_whether_it_may_read_messages(
+    adapter: DiscordAdapter, fake: FakeDiscord, flags: int, may: bool
+) -> None:
+    fake.application_flags = flags
+    if may:
+        assert await adapter.probe()
+        return
+    with pytest.raises(ChannelDown, match="enable Message Content Intent"):
+        await adapter.probe()
+
+
 async def test_opening_fails_in_kind(adapter: DiscordAdapter, fake: FakeDiscord) -> None:
     for fault in ({"status": 500}, {"drop": "after"}, {"status": 200, "body": b"{}"}):
         fake.fail("me", **fault, times=3 if "drop" in fault else 1)

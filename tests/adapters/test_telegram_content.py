@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,6 @@ def stored(folder: Path, kind: str, content: bytes = b"content", name: str = "x.
         ("voice", "sendVoice"),
         ("animation", "sendAnimation"),
         ("file", "sendDocument"),
-        ("sticker", "sendDocument"),
     ],
 )
 async def test_each_kind_goes_out_by_its_method(
@@ -68,6 +68,23 @@ async def test_each_kind_goes_out_by_its_method(
     assert fake.calls[-1].method == method
     assert (sent.file, sent.text) == (b"content", "(again)")
     assert receipt.message_id == str(sent.message_id)
+
+
+@pytest.mark.parametrize(
+    ("mime", "text", "method"),
+    [
+        ("image/webp", "", "sendSticker"),
+        ("video/webm", "", "sendSticker"),
+        ("image/webp", "(again)", "sendDocument"),  # a sticker has no caption
+        ("image/png", "", "sendDocument"),
+    ],
+)
+async def test_a_sticker_is_one_where_it_can_be(
+    adapter: TelegramAdapter, fake: FakeTelegram, tmp_path: Path, mime: str, text: str, method: str
+) -> None:
+    await adapter.send(out(text, file=replace(stored(tmp_path, "sticker"), mime=mime)))
+    assert fake.calls[-1].method == method
+    assert fake.sent[0].file == b"content"
 
 
 async def test_a_large_file_arrives_whole_in_its_thread(

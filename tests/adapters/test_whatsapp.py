@@ -27,6 +27,7 @@ from adapters.base import (
     Refused,
     Rejected,
     Request,
+    Status,
     Transient,
     Unsupported,
 )
@@ -190,6 +191,32 @@ async def test_a_limit_of_the_number_is_for_everybody_one_of_the_chat_is_not(
     with pytest.raises(RateLimited) as caught:
         await adapter.send(out("hi"))
     assert (caught.value.scope, caught.value.retry_after) == (scope, 7.0)
+
+
+def late_failure(code: int) -> bytes:
+    error = {"code": code, "title": "Re-engagement message"}
+    status = {"id": "wamid.1", "status": "failed", "timestamp": "1", "errors": [error]}
+    return envelope({"statuses": [{**status, "biz_opaque_callback_data": "key1"}]})
+
+
+@pytest.mark.parametrize(
+    ("template", "code", "fallback"),
+    [("note", 131047, True), ("note", 131026, False), ("", 131047, False)],
+)
+async def test_a_window_that_is_found_closed_later_is_answered_with_the_template(
+    at: WhatsappHarness,
+    fake: FakeWhatsapp,
+    transport: httpx.AsyncBaseTransport,
+    template: str,
+    code: int,
+    fallback: bool,
+) -> None:
+    adapter = WhatsappAdapter(at.config(template=template), transport)
+    (status,) = adapter.parse(at.signed(late_failure(code)))
+    assert isinstance(status, Status)
+    assert (status.key, status.state, status.fallback) == ("key1", "failed", fallback)
+    await adapter.send(out("hi", fallback=True))
+    assert fake.texts() == ["[note] hi" if template else "hi"]
 
 
 async def test_buttons_come_back_as_their_value(

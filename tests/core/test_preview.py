@@ -314,6 +314,21 @@ async def test_drafts_grow_and_the_answer_is_sent_once() -> None:
     assert row.turn == ""
 
 
+async def test_a_draft_is_shown_again_before_it_fades() -> None:
+    class Fading(Easel):
+        capabilities = Capabilities(text_limit=200, edit_seconds=0.01, draft_seconds=0.15)
+
+    agent, chat = Told(), Fading()
+    async with House(agent, chat=chat) as house:
+        await house.write(inbound("1", "hi"))
+        agent.say("One")
+        await until(lambda: len(chat.drawn) >= 3)  # the agent thinks for longer than it lasts
+        agent.finish()
+        await over(house)
+    assert {text for _, text in chat.drawn} == {"One"}
+    assert chat.said == ["One"]
+
+
 async def test_without_drafts_or_edits_nothing_is_shown_early() -> None:
     agent, chat = Told(), Easel()
     async with House(agent, chat=chat) as house:

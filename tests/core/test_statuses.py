@@ -115,3 +115,30 @@ async def test_a_failure_that_overtakes_the_receipt_is_a_dead_letter() -> None:
         (key,) = await put(house, "a")
         row = await over(house)
     assert (row.state, row.status) == ("failed", "failed")
+
+
+@pytest.mark.django_db
+def test_what_is_refused_later_goes_out_once_in_the_adapters_other_form() -> None:
+    row = queue("a", state="sent", receipt="wamid.1", attempts=1, extra={"note": 1})
+    late = Status(row.key, "wamid.1", "failed", "131047: too late", fallback=True)
+    row = after(row, late)
+    assert (row.state, row.receipt, row.status, row.repeated) == ("queued", "", "", False)
+    assert row.extra == {"note": 1, "fallback": "wamid.1"}
+    assert results(row) == ["failed"]
+    assert after(row, late).state == "queued"  # the same word again, of the form given up
+    row.receipt, row.state, row.attempts = "wamid.2", "sent", 2
+    row.save()
+    assert after(row, late).state == "sent"
+    row = after(row, Status(row.key, "wamid.2", "failed", "131047: too late", fallback=True))
+    assert (row.state, row.error_detail) == ("failed", "131047: too late")
+
+
+async def test_the_other_form_is_asked_of_the_adapter() -> None:
+    async with House(chat=TellingChat()) as house:
+        (key,) = await put(house, "a")
+        row = await over(house)
+        late = Status(key, row.receipt, "failed", "too late", fallback=True)
+        await house.read(lambda: note_statuses(CHANNEL, [late]))
+        house.ledger.poke()
+        assert await house.said(2) == ["a", "a"]
+    assert [one.fallback for one in house.chat.sent] == [False, True]

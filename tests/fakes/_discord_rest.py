@@ -45,6 +45,7 @@ class RestSide:
         self.sent: list[Sent] = []
         self.chats: dict[str, Chat] = {}
         self.attachments: dict[str, bytes] = {}
+        self.application_flags = 1 << 19
         self._faults: list[Fault] = []
         self._nonces: dict[tuple[str, str], tuple[float, dict[str, Any]]] = {}
         self._windows: defaultdict[str, list[float]] = defaultdict(list)
@@ -146,8 +147,8 @@ class RestSide:
     def _do_application(self, request: web.Request, body: Any, files: Any) -> Any:
         return {
             "id": BOT_ID, "name": "Fake", "icon": None, "description": "", "bot_public": False,
-            "bot_require_code_grant": False, "verify_key": "00", "flags": 1 << 19, "team": None,
-            "owner": user(1), "rpc_origins": [],
+            "bot_require_code_grant": False, "verify_key": "00", "flags": self.application_flags,
+            "team": None, "owner": user(1), "rpc_origins": [],
         }  # fmt: skip
 
     def _do_channel(self, request: web.Request, body: Any, files: Any) -> Any:

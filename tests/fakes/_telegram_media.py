@@ -75,6 +75,9 @@ class MediaSide:
     async def _do_sendanimation(self, params: dict[str, Any]) -> Any:
         return self._take_file("animation", params)
 
+    async def _do_sendsticker(self, params: dict[str, Any]) -> Any:
+        return self._take_file("sticker", params)
+
     async def _do_senddocument(self, params: dict[str, Any]) -> Any:
         return self._take_file("document", params)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
@@ -12,7 +13,7 @@ from huey.contrib.djhuey import HUEY, db_periodic_task, db_task
 from gateway.api import once
 from gateway.cleanup import clean_sessions, forget_sessions
 from gateway.ledger.firing import fire_due, ring_soon
-from gateway.ledger.outcomes import settle
+from gateway.ledger.outcomes import forget_occurrences, settle
 from gateway.ledger.recovery import WORKER, beat
 from gateway.limits import agent_limits
 from gateway.media.desk import make_store
@@ -55,6 +56,8 @@ def forget() -> None:
     """Old conversations go, where retention is set."""
     if forgotten := forget_sessions():
         logger.info("forgot %d old sessions", forgotten)
+    if days := settings.OPENCLAW_RETENTION_DAYS:
+        forget_occurrences(clock.now() - timedelta(days=days))
 
 
 @db_periodic_task(crontab(hour="3", minute="47"))

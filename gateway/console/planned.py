@@ -12,7 +12,15 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 
-from gateway.ledger.schedules import ScheduleError, arrange, check_room, wake
+from gateway.console.actions import Operable, action
+from gateway.ledger.schedules import (
+    ScheduleError,
+    arrange,
+    check_room,
+    disable_schedules,
+    enable_schedules,
+    wake,
+)
 from gateway.models import Occurrence, Schedule
 from gateway.schedules.when import BadTiming
 from gateway.schedules.words import local, rhythm
@@ -104,10 +112,15 @@ class ScheduleForm(ScheduleModelForm):
         return found
 
 
-class ScheduleAdmin(Fast, ModelAdmin[Schedule]):
+enable = action(enable_schedules, "Switch the selected schedules on", "switched on")
+disable = action(disable_schedules, "Switch the selected schedules off", "switched off")
+
+
+class ScheduleAdmin(Operable, Fast, ModelAdmin[Schedule]):
     """Planned sends: whose, what, how often, when next, and what came of the last time."""
 
     form = ScheduleForm
+    actions = (enable, disable)
     list_display = ("what", "person", "often", "upcoming", "last", "standing")
     list_filter = ("enabled", "kind", ChannelFilter)
     list_select_related = ("contact",)

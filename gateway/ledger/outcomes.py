@@ -56,6 +56,24 @@ RETURNING gateway_occurrence.id
 """  # noqa: S608  (a number of ours)
 
 
+_FORGET = """
+DELETE FROM gateway_occurrence WHERE id IN (
+    SELECT id FROM gateway_occurrence WHERE ended_at < %s ORDER BY id LIMIT 500)
+RETURNING id
+"""
+
+
+def forget_occurrences(oldest: datetime) -> int:
+    """Delete what ended before `oldest`, a few hundred rows at a time. Returns how many."""
+    forgotten = 0
+    while True:
+        with transaction.atomic():
+            gone = len(run(_FORGET, (moment(oldest),)))
+        forgotten += gone
+        if gone < 500:
+            return forgotten
+
+
 def settle(now: datetime) -> int:
     """End every occurrence whose message went out, or did not, or whose turn ended.
 

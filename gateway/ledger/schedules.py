@@ -109,12 +109,21 @@ def change_schedule(actor: str, schedule_id: str, changes: Mapping[str, Any]) ->
     return schedule
 
 
-def enable_schedules(actor: str, schedule_ids: Iterable[str], enabled: bool) -> int:
-    """Switch them on or off. What would have been due while one was off is not made up for."""
-    changed = 0
-    for schedule in Schedule.objects.filter(pk__in=list(schedule_ids), enabled=not enabled):
-        changed += change_schedule(actor, schedule.pk, {"enabled": enabled}) is not None
-    return changed
+def enable_schedules(actor: str, schedule_ids: Iterable[str]) -> int:
+    """Switch them on again. What would have been due meanwhile is not made up for."""
+    return _switch(actor, schedule_ids, enabled=True)
+
+
+def disable_schedules(actor: str, schedule_ids: Iterable[str]) -> int:
+    """Switch them off: nothing is due until they are on again."""
+    return _switch(actor, schedule_ids, enabled=False)
+
+
+def _switch(actor: str, schedule_ids: Iterable[str], enabled: bool) -> int:
+    found = Schedule.objects.filter(pk__in=list(schedule_ids), enabled=not enabled)
+    ids = found.values_list("pk", flat=True)
+    changed = [change_schedule(actor, one, {"enabled": enabled}) for one in list(ids)]
+    return sum(one is not None for one in changed)
 
 
 def cancel_schedule(

@@ -48,6 +48,7 @@ TABLES = {
 }
 
 ACTIONS = {
+    "gateway.schedule": {"enable_schedules", "disable_schedules"},
     "gateway.pairingcode": {"approve_pairings", "refuse_pairings"},
     "gateway.delivery": {"retry_deliveries", "discard_deliveries"},
     "gateway.turn": {"cancel_turns", "requeue_turns", "discard_turns", "compare_turn"},

@@ -39,7 +39,9 @@ def choose(client: Client, label: str, action: str, row: str) -> None:
 
 def test_table_knows_every_action() -> None:
     every = {action for names in ACTIONS.values() for action in names}
-    assert every == set(OUTCOMES) | {"compare_turn"}  # that one leads to a page: tests/replay/
+    # compare_turn leads to a page: tests/replay/; a schedule is on or off: tests/schedules/
+    elsewhere = {"compare_turn", "enable_schedules", "disable_schedules"}
+    assert every == set(OUTCOMES) | elsewhere
     for model, options in admin.site._registry.items():
         own = {str(getattr(action, "__name__", action)) for action in options.actions or ()}
         label = model._meta.label_lower

@@ -134,6 +134,20 @@ def test_changed_switched_off_and_deleted(ana: Contact, clock: Clock, admin_clie
     assert "delete_schedule" in Audit.objects.values_list("action", flat=True)
 
 
+def test_switched_off_and_on_from_the_list(
+    ana: Contact, clock: Clock, admin_client: Client
+) -> None:
+    schedule = plan()
+    for action, enabled in (("disable_schedules", False), ("enable_schedules", True)):
+        chosen = {"action": action, "_selected_action": schedule.pk}
+        assert admin_client.post(reverse(LIST), chosen).status_code == 302
+        schedule.refresh_from_db()
+        assert schedule.enabled is enabled
+    last = Audit.objects.order_by("pk").last()
+    assert last
+    assert (last.actor, last.action) == ("admin", "change_schedule")
+
+
 def test_occurrences_are_found_by_their_schedule(
     ana: Contact, clock: Clock, admin_client: Client
 ) -> None:

@@ -15,6 +15,7 @@ from gateway.ledger.schedules import (
     cancel_schedule,
     change_schedule,
     coming,
+    disable_schedules,
     enable_schedules,
 )
 from gateway.models import Audit, Schedule
@@ -93,12 +94,12 @@ def test_a_bad_change_changes_nothing(verbs: Verbs, clock: Clock) -> None:
 
 def test_switched_off_and_on_again_makes_up_for_nothing(verbs: Verbs, clock: Clock) -> None:
     schedule = plan()
-    assert enable_schedules("test", [schedule.pk], False) == 1
+    assert disable_schedules("test", [schedule.pk]) == 1
     clock.advance(3 * 3600 + 60)
     assert next_run(schedule) == schedule.created_at + HOUR
-    assert enable_schedules("test", [schedule.pk], True) == 1
+    assert enable_schedules("test", [schedule.pk]) == 1
     assert next_run(schedule) == schedule.created_at + 4 * HOUR
-    assert enable_schedules("test", [schedule.pk], True) == 0
+    assert enable_schedules("test", [schedule.pk]) == 0
 
 
 def test_cancelled_is_over_and_stays_on_record(verbs: Verbs, clock: Clock) -> None:

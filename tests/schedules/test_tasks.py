@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+from pytest_django import Settings
 
 from gateway import tasks
 from gateway.models import Occurrence
@@ -42,6 +45,22 @@ def test_the_tick_sets_alarms_for_the_coming_minute(verbs: Verbs, clock: Clock) 
     clock.advance(30)
     tasks.fire_planned.call_local()
     assert Occurrence.objects.count() == 1
+
+
+def test_old_occurrences_are_forgotten_where_retention_is_set(
+    verbs: Verbs, clock: Clock, settings: Settings
+) -> None:
+    schedule = plan()
+    for days in (0, 1, 2):
+        state = "claimed" if days == 2 else "ran"
+        ended = None if days == 2 else clock() - timedelta(days=days * 40)
+        due = clock() - timedelta(days=days * 40)
+        Occurrence.objects.create(schedule=schedule, due_at=due, state=state, ended_at=ended)
+    tasks.forget.call_local()
+    assert Occurrence.objects.count() == 3
+    settings.OPENCLAW_RETENTION_DAYS = 30
+    tasks.forget.call_local()
+    assert rows() == [("claimed", ""), ("ran", "")]
 
 
 def test_a_worker_that_starts_looks_at_once(verbs: Verbs, clock: Clock) -> None:

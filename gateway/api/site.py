@@ -45,13 +45,19 @@ class StrictParser(Parser):
 class Api(NinjaAPI):
     """The API; its document says for each operation which problems it may answer."""
 
+    _document: OpenAPISchema | None = None
+
     def get_openapi_operation_id(self, operation: Operation) -> str:
         """The view's own name."""
         return operation.view_func.__name__
 
     def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
-        """The OpenAPI document; `x-needs` says which token an operation asks for."""
-        document = super().get_openapi_schema(**options)
+        """The OpenAPI document, made once; `x-needs` says which token an operation asks for."""
+        if self._document is None:
+            self._document = self._made(super().get_openapi_schema(**options))
+        return self._document
+
+    def _made(self, document: OpenAPISchema) -> OpenAPISchema:
         needs = self._needs()
         document["components"]["schemas"]["Problem"] = problems.ProblemOut.model_json_schema()
         for path in document["paths"].values():

@@ -17,17 +17,18 @@ from tests.web import browser as browsers
 SECRET = "not-a-secret-full-house"
 
 _SEED = """
-from tests.console.things import Session, everything, superuser
+from tests.console.things import Session, Turn, everything, superuser
 everything({nasty!r})
-print('KEY', superuser(), Session.objects.order_by("pk").first().pk)
+print('KEY', superuser(), Session.objects.order_by("pk").first().pk, Turn.objects.order_by("pk").first().pk)
 """
 
 
 class FullHouse:
-    """The gateway, the superuser's login, and one of the sessions."""
+    """The gateway, the superuser's login, one of the sessions and one of its turns."""
 
-    def __init__(self, gateway: Gateway, key: str, session: str) -> None:
-        self.gateway, self.url, self.key, self.session = gateway, gateway.url, key, session
+    def __init__(self, gateway: Gateway, key: str, session: str, turn: str) -> None:
+        self.gateway, self.url, self.key = gateway, gateway.url, key
+        self.session, self.turn = session, turn
 
     @classmethod
     @contextlib.contextmanager

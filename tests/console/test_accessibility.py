@@ -32,6 +32,21 @@ PAGES = {
     "sessions": "/admin/sessions_app/session/",
     "session": "/admin/sessions_app/session/{session}/change/",
     "deliveries": "/admin/gateway/delivery/",
+    "turns": "/admin/gateway/turn/",
+    "turn": "/admin/gateway/turn/{turn}/change/",
+    "delivery": "/admin/gateway/delivery/1/change/",
+    "messages": "/admin/sessions_app/message/",
+    "contacts": "/admin/sessions_app/contact/",
+    "contact": "/admin/sessions_app/contact/1/change/",
+    "rules": "/admin/gateway/routingrule/",
+    "new rule": "/admin/gateway/routingrule/add/",
+    "rule": "/admin/gateway/routingrule/1/change/",
+    "agents": "/admin/gateway/agent/",
+    "new agent": "/admin/gateway/agent/add/",
+    "agent": "/admin/gateway/agent/1/change/",
+    "audit": "/admin/gateway/audit/",
+    "audit line": "/admin/gateway/audit/1/change/",
+    "nothing there": "/nowhere/",
     "chat": "/chat/",
     "login": "/admin/login/",
     "chat login": "/chat/login/",
@@ -88,7 +103,7 @@ def test_nothing_serious_on_any_page(house: FullHouse, browser: Browser, look: s
     for name, address in PAGES.items():
         context = context_for(house, browser, name, look)
         page = context.new_page()
-        page.goto(house.url + address.format(session=house.session))
+        page.goto(house.url + address.format(session=house.session, turn=house.turn))
         if page.locator("#skeleton").count():
             page.locator("#skeleton").wait_for(state="hidden")
         for details in page.locator("#content details").all():
@@ -102,7 +117,7 @@ def test_nothing_serious_on_any_page(house: FullHouse, browser: Browser, look: s
 def test_nothing_sticks_out_of_a_phone(house: FullHouse, browser: Browser, name: str) -> None:
     context = context_for(house, browser, name, "phone")
     page = context.new_page()
-    page.goto(house.url + PAGES[name].format(session=house.session))
+    page.goto(house.url + PAGES[name].format(session=house.session, turn=house.turn))
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     context.close()
 

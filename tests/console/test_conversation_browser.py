@@ -101,12 +101,6 @@ def talk(made: dict[str, str], name: str, query: str = "") -> str:
     return f"sessions_app/session/{made[name]}/change/{query}"
 
 
-def picture(page: Page, name: str) -> None:
-    """Kept where the environment says, to be looked at."""
-    if folder := os.environ.get("KEEP_PICTURES"):
-        page.screenshot(path=Path(folder) / f"{name}.png")
-
-
 SIZES: dict[str, dict[str, Any]] = {
     "light": {},
     "dark": {"color_scheme": "dark"},
@@ -124,9 +118,9 @@ def test_conversation_fits_and_opens_at_its_end(
     expect(last).to_be_in_viewport()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.evaluate("document.documentElement.scrollHeight <= innerHeight + 1")
-    picture(page, f"{name}-{size}")
+    browsers.picture(page, f"{name}-{size}")
     page.evaluate("document.getElementById('scroller').scrollTop = 0")
-    picture(page, f"{name}-{size}-top")
+    browsers.picture(page, f"{name}-{size}-top")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -138,7 +132,7 @@ def test_list_fits(open_page: OpenPage, table: str, size: str) -> None:
     page = open_page(f"{table}/", **SIZES[size])
     expect(page.locator("#changelist")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    picture(page, f"list-{table.replace('/', '-')}-{size}")
+    browsers.picture(page, f"list-{table.replace('/', '-')}-{size}")
 
 
 def test_markdown_code_and_hostile_text(

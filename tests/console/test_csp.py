@@ -6,15 +6,22 @@ import os
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import User
+from django.http.response import HttpResponseBase
 from django.test import Client
 from playwright.sync_api import Browser
+from pytest_django.fixtures import Settings
 
+from gateway.models import Agent, Delivery, Turn
+from sessions_app.models import Session
 from tests.console.crawl import Answer, crawl
 from tests.console.full_house import FullHouse
-from tests.console.things import NASTY, everything, superuser
+from tests.console.things import NASTY, account, everything, superuser
 from tests.web import browser as browsers
 
 MORE = (
@@ -100,6 +107,87 @@ def test_every_page_is_strict_and_escapes_what_was_written(client: Client) -> No
         assert inline(answer.text) == [], f"{name} {address}"
         for hurt in ("<img src=x", "<svg onload", "<script>window"):
             assert hurt not in answer.text, f"{name} {address}"
+
+
+def assert_strict(name: str, response: HttpResponseBase, status: int) -> None:
+    """This page of ours obeys the policy, needs nothing inline, and escapes."""
+    assert response.status_code == status, name
+    policy = response.headers.get("content-security-policy", "")
+    assert {part.strip() for part in policy.split(";")} == POLICY, f"{name}: {policy}"
+    text = response.content.decode()  # type: ignore[attr-defined]  # none of them streams
+    assert "<title>" in text, name
+    assert inline(text) == [], name
+    assert "<img src=x" not in text, name
+
+
+@pytest.mark.django_db
+def test_pages_of_refusal_are_strict_and_say_what_to_do(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.cookies["sessionid"] = superuser()
+    client.raise_request_exception = False
+    stranger = Client()
+    stranger.force_login(account("viewer"))
+    nobody = Client()
+    nobody.force_login(User.objects.create_user("nobody", is_staff=True))
+    forger = Client(enforce_csrf_checks=True)
+
+    missing = client.get(f"/{quote(NASTY)}")
+    assert_strict("404", missing, 404)
+    assert "There is nothing here" in missing.content.decode()
+    refused = nobody.get("/admin/live/")
+    assert_strict("403", refused, 403)
+    assert "may not do that" in refused.content.decode()
+    assert_strict("403 on POST", stranger.post("/admin/repair/", {"do": "retry"}), 403)
+    forged = forger.post("/admin/login/", {"username": NASTY, "password": "x"})
+    assert_strict("403 CSRF", forged, 403)
+    assert "form is too old" in forged.content.decode()
+    bad = client.post("/admin/repair/", {"do": NASTY, "what": NASTY})
+    assert_strict("400", bad, 400)
+    assert "not understood" in bad.content.decode()
+
+    def broken(request: object) -> None:
+        raise RuntimeError(NASTY)
+
+    monkeypatch.setattr("gateway.console.overview.context", broken)
+    failed = client.get("/admin/")
+    assert_strict("500", failed, 500)
+    assert "on our side" in failed.content.decode()
+
+
+@pytest.mark.django_db
+def test_answers_to_forms_are_strict(client: Client) -> None:
+    everything(NASTY)
+    client.cookies["sessionid"] = superuser()
+    wrong = {"username": NASTY, "password": "wrong"}
+    assert_strict("login refused", Client().post("/admin/login/", wrong), 200)
+    assert_strict("chat login refused", Client().post("/chat/login/", wrong), 200)
+    for table in ("agent", "routingrule"):
+        found = client.post(f"/admin/gateway/{table}/add/", {"name": NASTY})
+        assert_strict(f"{table} refused", found, 200)
+    session = Session.objects.order_by("pk")[0]
+    agent = Agent.objects.get()
+    chosen = {"action": "delete_selected", "_selected_action": agent.pk}
+    assert_strict("asked", client.post("/admin/gateway/agent/", chosen), 200)
+    forms: list[tuple[str, dict[str, Any]]] = [
+        ("sessions_app/session/", {"action": "terminate_sessions", "_selected_action": session.pk}),
+        ("sessions_app/session/", {"action": "", "_selected_action": session.pk}),
+        (f"sessions_app/session/{session.pk}/act/", {"do": "restore"}),
+        ("repair/", {"do": "retry", "what": "letters", "key": Delivery.objects.all()[0].pk}),
+        ("gateway/turn/", {"action": "requeue_turns", "_selected_action": Turn.objects.all()[0].pk}),
+    ]
+    for address, form in forms:
+        assert_strict(address, client.post(f"/admin/{address}", form, follow=True), 200)
+
+
+@pytest.mark.django_db
+def test_the_page_for_too_many_passwords_is_strict(settings: Settings) -> None:
+    settings.AXES_ENABLED = True
+    account("ada")
+    wrong = {"username": "ada", "password": "wrong"}
+    client = Client()
+    tries = [client.post("/admin/login/", wrong) for _ in range(settings.AXES_FAILURE_LIMIT + 1)]
+    assert_strict("429", tries[-1], 429)
 
 
 def test_this_test_sees_what_it_looks_for() -> None:

@@ -109,12 +109,21 @@ NASTY = (
 """A text that takes over a page which does not escape it."""
 
 
+def around(text: str) -> dict[str, Any]:
+    """What stands around a message: who wrote it, what it answers, what was said before."""
+    said = {"name": text, "sender_name": text, "text": text}
+    return {"name": text, "forwarded": text, "quote": said, "overheard": [said, said]}
+
+
 def everything(text: str = "some text") -> None:
     """Something in every table and on every page, with `text` wherever people or agents write."""
     session = conversation(name=text[:200])
-    Message.objects.update(text=text)
+    Message.objects.update(text=text, context=around(text))
     message = Message.objects.get()
-    Attachment.objects.create(message=message, kind="document", name=text[:200], handle=text)
+    Attachment.objects.create(
+        message=message, kind="document", name=text[:200], handle=text, state="failed",
+        error=text[:255],
+    )  # fmt: skip
     agent, _ = Agent.objects.get_or_create(name="pi", defaults={"url": "http://127.0.0.1:9/"})
     RoutingRule.objects.create(agent=agent, user_pattern=text[:200])
     letter(session, text=text, error_detail=text, message=message)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
@@ -33,3 +34,9 @@ def new_person(browser: Browser, **options: Any) -> BrowserContext:
     context = browser.new_context(**options)
     context.set_default_timeout(10_000)
     return context
+
+
+def picture(page: Page, name: str, *, whole: bool = False) -> None:
+    """A picture of the page in the folder `KEEP_PICTURES`, to be looked at; without it none."""
+    if folder := os.environ.get("KEEP_PICTURES"):
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=whole)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.models import User
@@ -16,7 +15,9 @@ from gateway.console.accounts import AccountAdmin
 from gateway.console.actions import Operable
 from gateway.console.agents import AgentAdmin, AgentHealthAdmin
 from gateway.console.compare import address, compare_turn
+from gateway.console.kept_rows import AuditAdmin, HeartbeatAdmin
 from gateway.console.planned import OccurrenceAdmin, ScheduleAdmin
+from gateway.console.rules import RoutingRuleAdmin
 from gateway.console.sessions import ConversationAdmin
 from gateway.console.tokens import ApiTokenAdmin, IdempotencyKeyAdmin
 from gateway.console.transcript import TURN_WORDS, Part
@@ -40,7 +41,7 @@ from gateway.models import (
 )
 from sessions_app import clock
 from sessions_app.admin import ChannelFilter, ModelAdmin, ReadOnly, place, shorten
-from sessions_app.lists import Fast, ago, chip
+from sessions_app.lists import Fast, ago, chip, span
 from sessions_app.models import Session
 
 admin.site.unregister(User)
@@ -51,6 +52,9 @@ admin.site.register(Schedule, ScheduleAdmin)
 admin.site.register(Occurrence, OccurrenceAdmin)
 admin.site.register(ApiToken, ApiTokenAdmin)
 admin.site.register(IdempotencyKey, IdempotencyKeyAdmin)
+admin.site.register(RoutingRule, RoutingRuleAdmin)
+admin.site.register(Heartbeat, HeartbeatAdmin)
+admin.site.register(Audit, AuditAdmin)
 
 
 @admin.register(Replay)
@@ -66,33 +70,6 @@ class ReplayAdmin(Fast, ReadOnly, ModelAdmin[Replay]):
     def both(self, replay: Replay) -> str:
         """A way to both of them."""
         return format_html('<a href="{}">side by side</a>', address(replay.turn_id))
-
-
-@admin.register(RoutingRule)
-class RoutingRuleAdmin(ModelAdmin[RoutingRule]):
-    """Who is answered by which agent. Edited in the list; effective at once."""
-
-    list_display = (
-        "__str__",
-        "priority",
-        "channel",
-        "user_pattern",
-        "chat_pattern",
-        "agent",
-        "enabled",
-    )
-    list_per_page = 25
-    list_editable = ("priority", "channel", "user_pattern", "chat_pattern", "agent", "enabled")
-    list_filter = ("enabled", "agent")
-    list_select_related = ("agent",)
-    search_fields = ("channel", "user_pattern", "chat_pattern", "agent__name")
-
-    def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
-        """The agents are read once, not once for each row of the list."""
-        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
-        if field is not None:
-            field.choices = [*cast("Iterable[Any]", field.choices)]
-        return field
 
 
 admin.site.unregister(Session)
@@ -277,27 +254,9 @@ class PairingCodeAdmin(Operable, Fast, ReadOnly, ModelAdmin[PairingCode]):
         )
 
 
-@admin.register(Heartbeat)
-class HeartbeatAdmin(ReadOnly, ModelAdmin[Heartbeat]):
-    """The last sign of life of each part."""
-
-    list_display = ("name", "at", "detail")
-    search_fields = ("name",)
-    ordering = ("name",)
-
-
-@admin.register(Audit)
-class AuditAdmin(Fast, ReadOnly, ModelAdmin[Audit]):
-    """Who did what to which row."""
-
-    list_display = ("at", "actor", "action", "row")
-    search_fields = ("actor", "action", "row")
-    ordering = ("-id",)
-
-
 def seconds(start: datetime | None, end: datetime | None) -> str:
-    """The time between, with a tenth of a second; a dash where one is missing."""
-    return f"{(end - start).total_seconds():.1f} s" if start and end else "–"
+    """The time between, in words; a dash where one is missing."""
+    return span(end - start) if start and end else "–"
 
 
 def words(text: str, before: str = "") -> str:

@@ -8,5 +8,7 @@ class GatewayConfig(AppConfig):
 
     def ready(self) -> None:
         from gateway import checks, sections  # noqa: F401  (registers the system checks)
+        from gateway.ledger import by_hand
 
         sections.register()
+        by_hand.register()

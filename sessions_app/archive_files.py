@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,6 +27,14 @@ TAIL = 64 * 1024
 
 SUFFIXES = (".json", ".jsonl")
 """What files of sessions are called in a folder."""
+
+
+Step = Callable[[int], None]
+"""Hears how many bytes more were read."""
+
+
+def _nowhere(count: int) -> None:
+    """Nobody looks."""
 
 
 def place(folder: Path, session: str, created_at: datetime, suffix: str) -> Path:
@@ -121,14 +129,18 @@ def files(source: Path) -> list[Path]:
     return sorted(found)
 
 
-def read_file(path: Path) -> Iterator[FoundWhole | BadLine]:
-    """The sessions of an archive, a mirror or an export. Raises `OSError`."""
+def read_file(path: Path, step: Step = _nowhere) -> Iterator[FoundWhole | BadLine]:
+    """The sessions of an archive, a mirror or an export; `step` hears of bytes read.
+
+    Raises `OSError`.
+    """
     with path.open("rb") as file:
         if path.suffix == ".json" and (whole := _spread(file)):
             yield FoundWhole(str(path), 1, whole)
+            step(file.tell())
             return
         file.seek(0)
-        yield from read_lines(file, str(path))
+        yield from read_lines(file, str(path), step)
 
 
 def _spread(file: BinaryIO) -> Whole | None:
@@ -151,10 +163,10 @@ def read_records(path: Path) -> Iterator[Entry]:
                     yield value
 
 
-def read_lines(file: BinaryIO, name: str) -> Iterator[FoundWhole | BadLine]:
+def read_lines(file: BinaryIO, name: str, step: Step = _nowhere) -> Iterator[FoundWhole | BadLine]:
     """The same from an open file. Pieces of one session follow each other."""
     pieces, current, number = Pieces(), "", 0
-    for number, text in _lines(file):
+    for number, text in _lines(file, step):
         try:
             value = _object(text)
             if "record" not in value:
@@ -188,14 +200,16 @@ def _object(text: bytes | None) -> Entry:
     return value
 
 
-def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
+def _lines(file: BinaryIO, step: Step = _nowhere) -> Iterator[tuple[int, bytes | None]]:
     """(number, line) of every line that is not empty; None for one that is too long."""
     number = 0
     while text := file.readline(MAX_LINE):
         number += 1
+        step(len(text))
         if len(text) == MAX_LINE and not text.endswith(b"\n"):
-            while (rest := file.readline(MAX_LINE)) and not rest.endswith(b"\n"):
-                pass
+            rest = b""
+            while not rest.endswith(b"\n") and (rest := file.readline(MAX_LINE)):
+                step(len(rest))
             yield number, None
         elif text.strip():
             yield number, text

@@ -7,6 +7,7 @@ A search looks for ids through their indexes, and for words among the newest row
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.contrib.admin import ShowFacets
@@ -148,6 +149,17 @@ def ago(moment: Any) -> str:
         f"{moment:%Y-%m-%d %H:%M:%S} UTC",
         when,
     )
+
+
+def span(time: timedelta) -> str:
+    """How long something took: 0.4 s, 3 min 20 s, 20 h 54 min, 3 d 2 h."""
+    seconds = max(0.0, time.total_seconds())
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    for size, unit, less, part in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit} {seconds % size // less:.0f} {part}"
+    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
 
 
 def chip(look: str, word: str) -> str:

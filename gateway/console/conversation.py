@@ -16,7 +16,7 @@ from gateway.console import transcript
 from gateway.console.frame import OPERATE, render
 from gateway.ledger import operate
 from gateway.models import Delivery, Turn
-from sessions_app.models import Session
+from sessions_app.models import Attachment, Session
 
 PERMISSIONS = ("sessions_app.view_session", "sessions_app.view_message")
 NOTHING = "Nothing to do: it has moved on meanwhile."
@@ -39,8 +39,12 @@ TURN_VERBS: dict[str, Verb] = {
 }
 DELIVERY_VERBS: dict[str, Verb] = {
     "send": (operate.retry_deliveries, "It will be sent again.", NOTHING),
-    "fetch": (operate.fetch_files, "The file is fetched again.", NOTHING),
     "drop": (operate.discard_deliveries, "Let go: it will not be sent.", NOTHING),
+}
+
+
+FILE_VERBS: dict[str, Verb] = {
+    "fetch": (operate.fetch_files, "The file is fetched again.", NOTHING),
 }
 
 
@@ -108,6 +112,11 @@ def _wanted(session: Session, name: str, row: str) -> tuple[Verb, list[Any], str
         for found in part:
             place = f"?at={found.message.seq}#m{found.message.pk}" if found.message else ""
             return DELIVERY_VERBS[name], [found.pk], place
+    if name in FILE_VERBS and row.isdecimal() and len(row) < 19:
+        files = Attachment.objects.filter(message__session=session, pk=int(row))
+        for file in files.select_related("message"):
+            place = f"?at={file.message.seq}#m{file.message.pk}"
+            return FILE_VERBS[name], [file.pk], place
     raise Http404("no such thing in this conversation")
 
 

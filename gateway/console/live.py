@@ -7,6 +7,7 @@ page lost sight of.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -18,13 +19,23 @@ from gateway.console import waiting
 from gateway.console.frame import render
 from gateway.models import Agent, Turn
 from sessions_app import clock
-from sessions_app.models import Message
+from sessions_app.sql import run_rows
 
 MAX_ENDED = 100
 """Turns whose end may be asked for at once."""
 
 MAX_BEHIND = 20
 """Places behind a question where its answer may stand, after notices of failure."""
+
+
+_REPLIES = """
+WITH wanted(turn, session_id, after, upto) AS ({rows})
+SELECT w.turn, m.text FROM wanted w
+JOIN sessions_app_message m
+  ON m.session_id = w.session_id AND m.seq > w.after AND m.seq <= w.upto
+WHERE m.role = 'assistant' AND m.origin = 'agent'
+ORDER BY w.turn, m.seq
+"""
 
 
 def page(request: HttpRequest) -> HttpResponse:
@@ -52,7 +63,9 @@ def ended_turns(request: HttpRequest) -> HttpResponse:
     asked = request.GET.getlist("turn")[:MAX_ENDED]
     turns = Turn.objects.filter(pk__in=asked).exclude(state=Turn.State.RUNNING)
     turns = turns.select_related("session__contact", "agent")
-    return JsonResponse({"frames": [_frame(turn) for turn in turns]})
+    found = list(turns)
+    replies = _replies(found)
+    return JsonResponse({"frames": [_frame(turn, replies) for turn in found]})
 
 
 def _check(request: HttpRequest) -> None:
@@ -60,16 +73,19 @@ def _check(request: HttpRequest) -> None:
         raise PermissionDenied
 
 
-def _frame(turn: Turn) -> dict[str, Any]:
-    """As the stream would tell it (gateway/stream.py), plus "ended" and "error"."""
-    session = turn.session
+def _frame(turn: Turn, replies: Mapping[str, str]) -> dict[str, Any]:
+    """As the stream would tell it (gateway/stream.py), plus "ended" and "error".
+
+    The text is the reply, or as far as it got.
+    """
+    session, done = turn.session, turn.state == Turn.State.DONE
     return {
         "turn": turn.pk,
         "attempt": turn.attempts,
         "session": session.pk,
         "channel": session.channel,
         "offset": 0,
-        "text": _text(turn),
+        "text": replies.get(turn.pk, "") if done else turn.partial_text,
         "state": turn.state,
         "agent": turn.agent.name if turn.agent else "",
         "started": turn.started_at or turn.queued_at,
@@ -82,16 +98,11 @@ def _frame(turn: Turn) -> dict[str, Any]:
     }
 
 
-def _text(turn: Turn) -> str:
-    """What was said: the reply, or as far as it got."""
-    if turn.state != Turn.State.DONE:
-        return turn.partial_text
-    behind = Message.objects.filter(
-        session=turn.session_id,
-        seq__gt=turn.upto_seq,
-        seq__lte=turn.upto_seq + MAX_BEHIND,
-        role=Message.Role.ASSISTANT,
-        origin=Message.Origin.AGENT,
-    )
-    found: str | None = behind.order_by("seq").values_list("text", flat=True).first()
-    return found or ""
+def _replies(turns: Sequence[Turn]) -> dict[str, str]:
+    """Turn -> the reply that stands behind what it answered. One query for all."""
+    done = [turn for turn in turns if turn.state == Turn.State.DONE]
+    rows = [(turn.pk, turn.session_id, turn.upto_seq, turn.upto_seq + MAX_BEHIND) for turn in done]
+    found: dict[str, str] = {}
+    for turn, text in run_rows(_REPLIES, rows):
+        found.setdefault(turn, text)
+    return found

@@ -127,4 +127,4 @@ class RoutingRule(models.Model):
 
     def __str__(self) -> str:
         where = self.channel or "every channel"
-        return f"{self.priority}: {where} → {self.agent_id}"
+        return f"{self.priority}: {where} → {self.agent}"

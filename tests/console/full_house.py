@@ -19,7 +19,8 @@ SECRET = "not-a-secret-full-house"
 _SEED = """
 from tests.console.things import Session, Turn, everything, superuser
 everything({nasty!r})
-print('KEY', superuser(), Session.objects.order_by("pk").first().pk, Turn.objects.order_by("pk").first().pk)
+first = [model.objects.order_by("pk").first().pk for model in (Session, Turn)]
+print('KEY', superuser(), *first)
 """
 
 

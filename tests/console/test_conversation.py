@@ -11,8 +11,8 @@ from django.test import Client
 from django.urls import reverse
 
 from gateway.models import Agent, Audit, Delivery, Turn
-from sessions_app.models import Message, Session
-from tests.console import past
+from sessions_app.models import Attachment, Message, Session
+from tests.console import past, things
 
 pytestmark = pytest.mark.django_db
 
@@ -306,3 +306,19 @@ def test_pages_of_a_list_are_turned_without_counting() -> None:
     assert len(seen) == len(set(seen)) == 121
     assert viewer.get(sessions + "?p=0").status_code == 302
     assert viewer.get(sessions + "?p=99").status_code == 200
+
+
+def test_a_file_is_fetched_again_from_its_own_button(admin_client: Client) -> None:
+    session = things.conversation()
+    Message.objects.update(external_id="1")
+    message = session.messages.get()
+    Attachment.objects.create(message=message, kind="image", handle="F-0", state="stored")
+    file = Attachment.objects.create(message=message, kind="image", handle="F-1", state="failed")
+    page = f"/admin/sessions_app/session/{session.pk}"
+    assert f'value="fetch:{file.pk}"' in admin_client.get(f"{page}/change/").content.decode()
+    admin_client.post(f"{page}/act/", {"do": f"fetch:{file.pk}"})
+    file.refresh_from_db()
+    assert file.state == "waiting"
+    other = things.conversation(2)
+    elsewhere = f"/admin/sessions_app/session/{other.pk}/act/"
+    assert admin_client.post(elsewhere, {"do": f"fetch:{file.pk}"}).status_code == 404

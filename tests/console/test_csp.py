@@ -174,7 +174,10 @@ def test_answers_to_forms_are_strict(client: Client) -> None:
         ("sessions_app/session/", {"action": "", "_selected_action": session.pk}),
         (f"sessions_app/session/{session.pk}/act/", {"do": "restore"}),
         ("repair/", {"do": "retry", "what": "letters", "key": Delivery.objects.all()[0].pk}),
-        ("gateway/turn/", {"action": "requeue_turns", "_selected_action": Turn.objects.all()[0].pk}),
+        (
+            "gateway/turn/",
+            {"action": "requeue_turns", "_selected_action": Turn.objects.all()[0].pk},
+        ),
     ]
     for address, form in forms:
         assert_strict(address, client.post(f"/admin/{address}", form, follow=True), 200)

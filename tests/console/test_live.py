@@ -193,3 +193,26 @@ def test_a_silent_answer_does_not_borrow_the_next_one(viewer: Client, agent: Age
     Message.objects.create(session=session, seq=2001, role="assistant", origin="agent", text="next")
     (frame,) = viewer.get(f"/admin/live/ended.json?turn={silent.pk}").json()["frames"]
     assert frame["text"] == ""
+
+
+def test_how_many_ended_costs_no_more_queries(viewer: Client, agent: Agent) -> None:
+    ended = []
+    for number in range(20):
+        session = conversation(number)
+        Message.objects.create(
+            session=session, seq=1001, role="assistant", origin="agent", channel="c",
+            text=f"answer {number}",
+        )  # fmt: skip
+        ended.append(queued(session, state="done", attempts=1, agent=agent))
+
+    def asked(turns: list[Turn]) -> tuple[int, set[str]]:
+        query = "&".join(f"turn={turn.pk}" for turn in turns)
+        with CaptureQueriesContext(connection) as captured:
+            frames = viewer.get(f"/admin/live/ended.json?{query}").json()["frames"]
+        return len(captured), {frame["text"] for frame in frames}
+
+    asked(ended[:1])
+    few, _ = asked(ended[:1])
+    many, texts = asked(ended)
+    assert many == few
+    assert texts == {f"answer {number}" for number in range(20)}

@@ -14,6 +14,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django.fixtures import Settings
 
+from gateway.models import Audit
+from sessions_app.archive_files import read_file
 from sessions_app.models import Contact, Message, Session
 from sessions_app.progress import Progress
 from tests.conftest import Clock
@@ -287,3 +289,25 @@ def test_progress_is_for_terminals() -> None:
     assert quiet.getvalue() == ""
     assert shown.getvalue().endswith("100% 2,000 of 2,000 sessions \n")
     assert shown.getvalue().count("\r") < 50
+
+
+def test_a_restore_from_a_file_stands_in_the_audit(verbs: Verbs, data_dir: Path) -> None:
+    converse(verbs, "1", "hello")
+    export(data_dir / "all.jsonl")
+    wipe()
+    restore("--from", str(data_dir / "all.jsonl"), "--dry-run")
+    assert not Audit.objects.exists()
+    restore("--from", str(data_dir / "all.jsonl"))
+    restore("--from", str(data_dir / "all.jsonl"))  # changes nothing, so there is nothing to say
+    (line,) = Audit.objects.all()
+    assert line.action == "restore_files"
+    assert line.detail == {"new": 1, "completed": 0, "messages": 2}
+
+
+def test_progress_of_one_big_file_is_told_by_its_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "one.jsonl"
+    path.write_bytes(b"{}\n" + b"x" * 5000 + b"\n\n[1]\n")
+    told: list[int] = []
+    list(read_file(path, told.append))
+    assert len(told) == 4
+    assert sum(told) == path.stat().st_size

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 
 from gateway.invitations import MAX_AGE, Guest, base_url, invitation_url, new_guest
+from gateway.ledger import by_hand
 
 NAME_LIMIT = 100
 
@@ -35,6 +37,13 @@ class Command(BaseCommand):
         if user_id is not None and not user_id.startswith("guest_"):
             raise CommandError("A guest's id starts with guest_; the contact's page shows it.")
         guest = Guest(user_id, name) if user_id else new_guest(name)
+        try:
+            again = {"again": True} if user_id else {}
+            by_hand.keep("invite", [(f"guest {guest.user_id}", {"name": guest.name, **again})])
+        except DatabaseError as error:
+            raise CommandError(
+                f"Not written to the audit: {error}. Run manage.py migrate."
+            ) from None
         self.stdout.write(invitation_url(guest.user_id, guest.name, base_url()))
         self.stderr.write(
             f"For {guest.name} ({guest.user_id}). Whoever opens it is this guest; "

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from gateway.ledger import by_hand
 from gateway.ledger.pairing import (
     UnknownCode,
     approve_pairings,
@@ -52,6 +52,6 @@ class Command(BaseCommand):
         except UnknownCode as error:
             raise CommandError(str(error)) from None
         decide = refuse_pairings if refuse else approve_pairings
-        decide(f"{getpass.getuser()} (command line)", [code.pk])
+        decide(by_hand.actor(), [code.pk])
         who = f"{code.name or code.user_id} on {code.channel}"
         self.stdout.write(f"{who} is kept out." if refuse else f"{who} is in, and is told so.")

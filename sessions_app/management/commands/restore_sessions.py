@@ -14,8 +14,9 @@ from django.db import transaction
 from sessions_app import clock
 from sessions_app.archive import Whole
 from sessions_app.archive_fields import Unreadable
-from sessions_app.archive_files import BadLine, FoundWhole, files, read_file, read_lines
+from sessions_app.archive_files import BadLine, FoundWhole, files, read_file, read_lines, size
 from sessions_app.archive_restore import MAX_MESSAGES, Tally, add, check, restore
+from sessions_app.journal import tell
 from sessions_app.manager import SessionManager
 from sessions_app.models import Session
 from sessions_app.progress import Progress
@@ -77,7 +78,9 @@ class Command(BaseCommand):
             for start in range(0, len(ids), MAX_SESSIONS):
                 batch = ids[start : start + MAX_SESSIONS]
                 with transaction.atomic():
-                    restored += len(manager.restore(batch, clock.now()))
+                    went_on = manager.restore(batch, clock.now())
+                    restored += len(went_on)
+                    _tell(went_on)
                     transaction.set_rollback(self.dry_run)
                 progress.step(len(batch))
         left = len(ids) - restored
@@ -98,6 +101,10 @@ class Command(BaseCommand):
                 self._restore(batch, reopen)
                 batch = []
         self._restore(batch, reopen)
+        total = self.total
+        if not self.dry_run and total.messages + total.new:
+            counts = {"new": total.new, "completed": total.grown, "messages": total.messages}
+            tell("restore_files", [(source, counts)])
         self._summarize()
 
     def _restore(self, batch: list[Whole], reopen: bool) -> None:
@@ -107,7 +114,9 @@ class Command(BaseCommand):
             ended = Session.objects.filter(pk__in=tally.restored, state=Session.State.TERMINATED)
             latest_first = list(ended.order_by("-ended_at").values_list("pk", flat=True))
             with transaction.atomic():
-                self.reopened += len(_manager().restore(latest_first, clock.now()))
+                went_on = _manager().restore(latest_first, clock.now())
+                self.reopened += len(went_on)
+                _tell(went_on)
         tally.restored.clear()
         self.total.restored.clear()
 
@@ -155,13 +164,17 @@ def _found(source: str) -> Iterator[FoundWhole | BadLine]:
     if not path.exists():
         raise CommandError(f"There is no {path}.")
     paths = files(path)
-    with Progress(sys.stderr, len(paths), "files") as progress:
+    total = sum(size(file) for file in paths)
+    with Progress(sys.stderr, total, "bytes") as progress:
         for file in paths:
             try:
-                yield from read_file(file)
+                yield from read_file(file, progress.step)
             except OSError as error:
                 yield BadLine(str(file), 0, error.strerror or str(error))
-            progress.step()
+
+
+def _tell(sessions: Iterable[str]) -> None:
+    tell("restore_session", [(session, {"state": "terminated"}) for session in sessions])
 
 
 def _messages(batch: list[Whole]) -> int:

@@ -1,0 +1,115 @@
+"""Signs of life and the audit in the admin: kept by the gateway, only looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import apps
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
+
+from gateway.models import Audit, Heartbeat
+from sessions_app.admin import ModelAdmin, ReadOnly, shorten
+from sessions_app.lists import Fast, ago
+from sessions_app.sql import dumps
+
+ACTIONS = {
+    "cancel_turn": "stopped a turn",
+    "requeue_turn": "asked again",
+    "discard_turn": "let a turn go",
+    "retry_delivery": "sent again",
+    "discard_delivery": "let a part go",
+    "fetch_file": "fetched a file again",
+    "terminate_session": "ended a session",
+    "restore_session": "restored a session",
+    "restore_files": "restored from files",
+    "invite": "invited a guest",
+    "discard_set_aside": "let a payload go",
+    "approve_pairing": "let somebody in",
+    "refuse_pairing": "kept somebody out",
+    "add_schedule": "added a schedule",
+    "cancel_schedule": "ended a schedule",
+    "make_token": "made a token",
+    "revoke_token": "took a token back",
+    "add_": "added a row",
+    "change_": "changed a row",
+    "delete_": "deleted a row",
+}
+"""What can be chosen; with _ at its end, everything that begins so."""
+
+
+class ActionFilter(admin.SimpleListFilter):
+    """By what was done. The choices are written here: a query for them would read the table."""
+
+    title = "action"
+    parameter_name = "action"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """The actions."""
+        return list(ACTIONS.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The lines of the chosen action, or all."""
+        value = self.value() or ""
+        if value.endswith("_"):
+            return queryset.filter(action__startswith=value)
+        return queryset.filter(action=value) if value else queryset
+
+
+class HeartbeatAdmin(ReadOnly, ModelAdmin[Heartbeat]):
+    """The last sign of life of each part."""
+
+    list_display = ("name", "at", "detail")
+    search_fields = ("name",)
+    ordering = ("name",)
+
+
+class AuditAdmin(Fast, ReadOnly, ModelAdmin[Audit]):
+    """Who did what to which row."""
+
+    list_display = ("when", "actor", "action", "what", "more")
+    list_filter = (ActionFilter,)
+    search_fields = ("actor", "action", "row")
+    search_help_text = "A name, an action or a row's id, among the newest 20,000."
+    ordering = ("-id",)
+    when_empty = "Each thing that somebody does by hand, here or by a command, gets a line here."
+
+    @admin.display(description="when")
+    def when(self, line: Audit) -> str:
+        """How long ago."""
+        return ago(line.at)
+
+    @admin.display(description="row")
+    def what(self, line: Audit) -> str:
+        """A way to the row."""
+        address = address_of(line)
+        shown = format_html('<bdi class="id">{}</bdi>', shorten(line.row))
+        return format_html('<a href="{}">{}</a>', address, shown) if address else shown
+
+    @admin.display(description="detail")
+    def more(self, line: Audit) -> str:
+        """What it was before, or what was changed."""
+        return format_html(
+            '<bdi class="words">{}</bdi>', shorten(dumps(line.detail) if line.detail else "")
+        )
+
+
+def address_of(line: Audit) -> str:
+    """The page of the row that a line is about; empty where it has none."""
+    if line.row.startswith("sess_"):
+        return reverse("admin:sessions_app_session_change", args=(line.row,))
+    if line.row.startswith("turn_"):
+        return reverse("admin:gateway_turn_change", args=(line.row,))
+    if line.action in ("retry_delivery", "discard_delivery"):
+        return f"{reverse('admin:gateway_delivery_changelist')}?q={line.row}"
+    name, _, key = line.row.partition(" ")
+    for label in ("gateway", "sessions_app", "auth"):
+        if key and name in apps.all_models[label]:
+            try:
+                return reverse(f"admin:{label}_{name}_change", args=(key,))
+            except NoReverseMatch:  # a table that the admin does not show
+                return ""
+    return ""

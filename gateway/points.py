@@ -12,6 +12,9 @@ from collections.abc import Callable
 VERBS = ("finish_deliveries", "finish_turns", "ingest", "start_turns", "start_deliveries")
 """The five verbs in the order in which one commit holds them: ends before beginnings."""
 
+BESIDE = ("open_previews", "finish_fetches", "start_fetches")
+"""What else is written and claimed in the same commits; killed there by tests of their own."""
+
 NAMES = (
     *(f"{verb}:{place}" for verb in VERBS for place in ("before_commit", "after_commit")),
     "agent:asked",

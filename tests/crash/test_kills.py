@@ -78,6 +78,23 @@ def test_a_kill_before_the_webhook_is_answered_loses_nothing(
     killed_everywhere(crash_world, point)
 
 
+@pytest.mark.parametrize("place", ["before_commit", "after_commit"])
+def test_a_kill_while_a_preview_opens_loses_nothing(tmp_path: Path, place: str) -> None:
+    """In groups answers grow by edits: the row of the first part is there before the answer."""
+    with world(tmp_path, kind=TrappedGateway, OPENCLAW_TELEGRAM_GROUPS="all") as made:
+        gateway = made.gateway
+        assert isinstance(gateway, TrappedGateway)
+        made.agent.behave(tokens=20, delay=0.2)
+        gateway.set_trap(f"open_previews:{place}", 1)
+        made.say(32, chat=-1032)
+        wait_for_death(gateway, f"open_previews:{place}")
+        gateway.remove_trap()
+        made.agent.behave()
+        gateway.spawn()
+
+        every_promise_is_kept(made)
+
+
 @pytest.mark.timeout(1200)
 def test_kills_at_any_moment_under_load_lose_nothing(crash_world: World) -> None:
     moment = random.Random(20)

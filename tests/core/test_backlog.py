@@ -15,10 +15,11 @@ from adapters.base import Inbound
 from gateway import backlog
 from gateway.ingest import Inlet
 from gateway.ledger import Unavailable
+from gateway.runtime import _sync_to_disk
 from sessions_app.models import Message
 from sessions_app.sql import run
 from tests.core.house import House, at_points
-from tests.core.kit import inbound, texts, until
+from tests.core.kit import inbound, statements, texts, until
 
 pytestmark = pytest.mark.usefixtures("agent")
 
@@ -132,3 +133,18 @@ async def test_stopping_does_not_wait_for_ever_for_a_database_that_is_out(
             async with asyncio.timeout(5):
                 assert await house.ingress._backlog.flush(0.1) == 1
         assert "1 acknowledged arrivals could not be written" in caplog.text
+
+
+async def test_what_was_written_is_synced_to_the_disk_now_and_then() -> None:
+    """OPENCLAW_FLUSH_SECONDS: one commit with fsync takes all before it along."""
+    async with House(answer_first=True) as house:
+
+        def flushed() -> list[str]:
+            with statements() as seen:
+                _sync_to_disk()
+            return seen
+
+        seen = await house.ledger.call(flushed, atomic=False)
+        assert seen[0] == "PRAGMA synchronous = FULL"
+        assert any("gateway_heartbeat" in sql for sql in seen[1:-1])
+        assert seen[-1] == "PRAGMA synchronous = NORMAL"

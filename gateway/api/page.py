@@ -47,15 +47,16 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> dict[str, A
     }
 
 
-def _answer(answer: dict[str, Any]) -> str:
+def _answer(answer: dict[str, Any]) -> dict[str, str]:
     for content in answer.get("content", {}).values():
         return _shape(content["schema"])
-    return ""
+    return {}
 
 
-def _shape(schema: dict[str, Any]) -> str:
-    """The name of a shape that the page shows; or what it is."""
-    return str(schema.get("$ref", "")).rpartition("/")[2] or str(schema.get("type", ""))
+def _shape(schema: dict[str, Any]) -> dict[str, str]:
+    """What it is called, and where on the page it stands, if it has a place of its own."""
+    name = str(schema.get("$ref", "")).rpartition("/")[2]
+    return {"name": name or str(schema.get("type", "")), "at": f"#shape-{name}" if name else ""}
 
 
 def _pretty(value: Any) -> str:

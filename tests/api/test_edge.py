@@ -290,6 +290,8 @@ def test_page_of_the_api_names_every_operation_and_needs_no_script() -> None:
     text = page.content.decode()
     for path in Client().get("/api/v1/openapi.json").json()["paths"]:
         assert path in text
+    links = set(re.findall(r'href="#([^"]+)"', text))
+    assert links and links <= set(re.findall(r'id="([^"]+)"', text))
     assert "<script" not in text and "style=" not in text and "//cdn" not in text
     assert "script-src" not in page["Content-Security-Policy"]
 

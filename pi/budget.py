@@ -44,8 +44,8 @@ class Used:
 class Budget:
     """Asked before each call of the model. What the gateway has counted decides.
 
-    Without a gateway, what this process remembers: of the latest sessions, since
-    it started, a session counting as a person.
+    Where that is less, or there is none, what this process remembers: of the latest
+    sessions, since it started, a session counting as a person.
     """
 
     def __init__(self, config: Config, today: Callable[[], date]) -> None:
@@ -75,16 +75,18 @@ class Budget:
         _remembered(self._days, (self._today(), session)).add(usage)
 
     async def _used(self, session: str, gateway: Gateway) -> dict[str, Used]:
-        if gateway.granted:
-            try:
-                counted = await gateway.usage()
-                return {scope: _read(counted.get(scope)) for scope in self._limits}
-            except ToolError as problem:
-                log.warning("usage not told by the gateway, own count used: %s", problem)
-        return {
+        own = {
             "session": self._sessions.get(session, Used()),
             "day": self._days.get((self._today(), session), Used()),
         }
+        if not gateway.granted:
+            return own
+        try:
+            counted = await gateway.usage()
+        except ToolError as problem:
+            log.warning("usage not told by the gateway, own count used: %s", problem)
+            return own
+        return {scope: _larger(own[scope], _read(counted.get(scope))) for scope in self._limits}
 
 
 def _remembered(kept: OrderedDict[Any, Used], key: Any) -> Used:
@@ -93,6 +95,11 @@ def _remembered(kept: OrderedDict[Any, Used], key: Any) -> Used:
     if len(kept) > MAX_REMEMBERED:
         kept.popitem(last=False)
     return used
+
+
+def _larger(one: Used, other: Used) -> Used:
+    """An answer that broke off is counted here and not by the gateway."""
+    return Used(max(one.tokens, other.tokens), max(one.cost, other.cost))
 
 
 def _read(counted: Any) -> Used:

@@ -28,6 +28,7 @@ SUMMARY_SHARE = 8
 MAX_CHUNKS = 4
 CUT = " [… shortened …] "
 SHORT_RESULT = 300
+MARKED = 4
 
 Summarise = Callable[[str], Awaitable[str]]
 
@@ -40,7 +41,7 @@ ORDER = (
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The summary of the first `upto` messages; `mark` recognises the last of them."""
+    """The summary of the first `upto` messages; `mark` recognises where they end."""
 
     summary: str = ""
     upto: int = 0
@@ -97,8 +98,7 @@ async def condense(
         return rest, memory
     summary = await _summary(memory.summary, rest[:cut], window, summarise)
     if summary:
-        mark = _mark(messages[start + cut - 1])
-        memory = Memory(summary, start + cut, mark)
+        memory = Memory(summary, start + cut, _mark(messages, start + cut))
     return rest[cut:], memory
 
 
@@ -107,13 +107,15 @@ def _start(messages: Sequence[Message], memory: Memory) -> int:
     if not memory.mark:
         return 0
     for at in range(min(memory.upto, len(messages)), 0, -1):
-        if _mark(messages[at - 1]) == memory.mark:
+        if _mark(messages, at) == memory.mark:
             return at
     return 0
 
 
-def _mark(message: Message) -> str:
-    return f"{zlib.crc32(f'{message.role} {written(message)}'.encode('utf-8', 'replace')):08x}"
+def _mark(messages: Sequence[Message], at: int) -> str:
+    """Recognises a place in a history by what stands right before it."""
+    last = [f"{one.role} {written(one)}" for one in messages[max(at - MARKED, 0) : at]]
+    return f"{zlib.crc32(chr(0).join(last).encode('utf-8', 'replace')):08x}"
 
 
 def _fitted(message: Message, most: int) -> Message:

@@ -43,15 +43,19 @@ class Mind:
     """Answers with the model that the settings name. Raises `Failed`."""
 
     def __init__(self, config: Config, clock: Clock, sleep: models.Sleep = asyncio.sleep) -> None:
-        models.check(config)
         self._config = config
+        self._model: Any = None
+        self._client: Any = None
+        if config.provider:  # what it lacks is told at the start
+            self._model, self._client = models.build(config)
+        else:
+            models.check(config)
         self._clock = clock
         self._sleep = sleep
         self._budget = Budget(config, lambda: clock().date())
         self._forms = _Forms()
         self._loading = asyncio.Lock()
         self._agent: Agent[None, str] | None = None
-        self._client: Any = None
 
     async def load(self) -> Agent[None, str]:
         """The agent; the first call imports its libraries, in a thread."""
@@ -77,22 +81,26 @@ class Mind:
             return
         agent = await self.load()
         from pydantic_ai.exceptions import AgentRunError  # after load, which imports it aside
+        from pydantic_ai.usage import RunUsage
 
+        usage = RunUsage()
         try:
-            async with aclosing(self._run(agent, ask, toolbox)) as events:
+            async with aclosing(self._run(agent, ask, toolbox, usage)) as events:
                 async for event in events:
                     yield event
         except AgentRunError as error:
             raise explain(error, self._config) from error
+        finally:
+            self._budget.add(ask.session, _spent(usage))
 
     async def _run(
-        self, agent: Agent[None, str], ask: Ask, toolbox: Toolbox
+        self, agent: Agent[None, str], ask: Ask, toolbox: Toolbox, usage: RunUsage
     ) -> AsyncGenerator[Event]:
         from pydantic_ai import AgentRunResultEvent
         from pydantic_ai.capabilities import ProcessHistory
-        from pydantic_ai.usage import RunUsage, UsageLimits
+        from pydantic_ai.usage import UsageLimits
 
-        usage, before = RunUsage(), read_memory(ask.context)
+        before = read_memory(ask.context)
         most = int(self._config.context_tokens * TOOLS_SHARE)
         offered, tools_size = self._forms.offered(toolbox, most)
         messages, memory, room = await self._read(ask, before, tools_size, usage)
@@ -112,7 +120,7 @@ class Mind:
                     for rest in said.end():
                         yield rest
                     changed = memory if memory != before else None
-                    yield self._final(ask, event.result.output, usage, changed)
+                    yield self._final(event.result.output, usage, changed)
                     return
                 for heard in said.feed(event):
                     yield heard
@@ -150,20 +158,12 @@ class Mind:
         usage.requests += 1
         return mend(response.text or "")
 
-    def _final(self, ask: Ask, content: str, usage: RunUsage, memory: Memory | None) -> Event:
+    def _final(self, content: str, usage: RunUsage, memory: Memory | None) -> Event:
         if not content.strip():
             raise Failed("the model gave an empty answer", retryable=False)
         metadata: dict[str, Any] = {"brain": "model", "model": self._config.model}
         if usage.input_tokens or usage.output_tokens:
-            used: dict[str, Any] = {
-                "input_tokens": usage.input_tokens,
-                "output_tokens": usage.output_tokens,
-                "requests": usage.requests,
-            }
-            if usage.cost is not None:
-                used["cost"] = float(usage.cost)
-            metadata["usage"] = used
-            self._budget.add(ask.session, used)
+            metadata["usage"] = _spent(usage)
         if memory is not None:
             metadata["context"] = memory.as_context()
         return final(mend(content), metadata)
@@ -172,9 +172,10 @@ class Mind:
         from pydantic_ai import Agent
         from pydantic_ai.settings import ModelSettings
 
-        model, self._client = models.build(self._config)
+        if self._model is None:
+            self._model, self._client = models.build(self._config)
         return Agent(
-            models.patient(model, self._passes, self._sleep),
+            models.patient(self._model, self._passes, self._sleep),
             # a library's own retries would hide how long an answer takes
             model_settings=ModelSettings(max_retries=0),
             retries={"tools": MAX_ROUNDS},
@@ -204,6 +205,16 @@ class Mind:
         if memory.summary:
             parts.append(f"What was said earlier in this conversation, in short:\n{memory.summary}")
         return "\n\n".join(part for part in parts if part)
+
+
+def _spent(usage: RunUsage) -> dict[str, Any]:
+    """What an answer used, in the protocol's words; the cost where it is known."""
+    used: dict[str, Any] = {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "requests": usage.requests,
+    }
+    return used if usage.cost is None else {**used, "cost": float(usage.cost)}
 
 
 def _about(ask: Ask) -> str:

@@ -30,10 +30,8 @@ Passing = Callable[[Any], bool]
 
 
 def check(config: Config) -> None:
-    """That the libraries of the chosen model are there. Raises `ConfigError`."""
-    if config.provider:
-        _provider_class(config)
-    elif config.model and importlib.util.find_spec("openai") is None:
+    """That the library for a server of one's own is there. Raises `ConfigError`."""
+    if config.model and importlib.util.find_spec("openai") is None:
         raise ConfigError("OPENCLAW_LLM_MODEL needs the package openai: pip install openai")
 
 

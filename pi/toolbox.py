@@ -18,7 +18,7 @@ from pi.gateway import Gateway
 from pi.protocol import Ask
 from pi.tools import ToolError
 from pi.tools.arithmetic import NotArithmetic, calculate
-from pi.tools.dates import Calendar, Clock
+from pi.tools.dates import Calendar, Clock, clock_of
 from pi.tools.files import Files
 from pi.tools.history import History, text_of
 from pi.tools.notes import Notes
@@ -66,7 +66,8 @@ class Toolbox:
 
 def make_toolbox(ask: Ask, config: Config, gateway: Gateway, clock: Clock) -> Toolbox:
     """The tools for one request, as far as the settings allow them."""
-    calendar = Calendar(clock)
+    clock, zone = clock_of(ask.person, clock)
+    calendar = Calendar(clock, zone)
     asked = [text_of({"text": message.content}) for message in pending(ask.messages)]
     schedules = Schedules(gateway, clock)
     notes, history = Notes(gateway), History(gateway, clock, asked)

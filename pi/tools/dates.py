@@ -1,10 +1,12 @@
-"""The clock and the calendar. All days are those of the machine's own time zone."""
+"""The clock and the calendar, in the time zone of the clock they are given."""
 
 from __future__ import annotations
 
 import calendar
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pi.tools import ToolError
 from pi.tools.written_dates import read_date
@@ -22,6 +24,19 @@ def local_now() -> datetime:
     return datetime.now().astimezone()
 
 
+def clock_of(person: Mapping[str, Any], clock: Clock) -> tuple[Clock, str]:
+    """The clock where the person is, and whose zone it shows; else the machine's."""
+    preferences = person.get("preferences")
+    name = preferences.get("timezone") if isinstance(preferences, Mapping) else None
+    try:
+        zone = ZoneInfo(str(name)) if name else None
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        zone = None
+    if zone is None:
+        return clock, "my machine's time zone"
+    return lambda: clock().astimezone(zone), "your time zone"
+
+
 def long_date(day: date) -> str:
     """A date for people: Thursday, 24 December 2026."""
     return f"{day:%A}, {day.day} {day:%B} {day.year}"
@@ -30,8 +45,9 @@ def long_date(day: date) -> str:
 class Calendar:
     """Answers about times and dates, as sentences. Every method raises `ToolError`."""
 
-    def __init__(self, clock: Clock = local_now) -> None:
+    def __init__(self, clock: Clock = local_now, zone: str = "my machine's time zone") -> None:
         self._clock = clock
+        self._zone = zone
 
     @property
     def today(self) -> date:
@@ -39,9 +55,9 @@ class Calendar:
         return self._clock().date()
 
     def current_time(self) -> str:
-        """The time and date now, in this machine's time zone."""
+        """The time and date now, where the person is as far as that is known."""
         now = self._clock()
-        return f"It is {now:%H:%M} on {long_date(now)} ({now.tzname()}, my machine's time zone)."
+        return f"It is {now:%H:%M} on {long_date(now)} ({now.tzname()}, {self._zone})."
 
     def time_in(self, place: str) -> str:
         """The time and date now in a city, a country with one time zone, or a zone by name."""

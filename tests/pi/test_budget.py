@@ -11,7 +11,7 @@ import pytest
 from pi.config import Config
 from tests.pi.conftest import Start, ask
 from tests.pi.gateway_api import GatewayApi
-from tests.pi.model_server import ModelServer
+from tests.pi.model_server import ModelServer, in_turn, refuse, use
 
 
 async def answer(pi: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
@@ -66,6 +66,16 @@ async def test_own_memory_counts_where_no_gateway_does(
     assert said == ["model", "model", "budget"]  # 15 tokens each
     other = await answer(pi, sessionId="sess_2", **fields)
     assert other["metadata"]["brain"] == "model"
+
+
+async def test_answer_that_breaks_off_after_tools_is_counted_all_the_same(
+    start: Start, models: ModelServer, api: GatewayApi
+) -> None:
+    pi = await start(Config(model="fake", base_url=models.url, session_tokens=10))
+    models.behaviour = in_turn(use(("calculate", '{"expression": "1+1"}')), refuse(400))
+    failed = await pi.post("/rpc/message", json=ask("hi", stream=False, gateway=api.grant()))
+    assert failed.status_code == 424
+    assert (await answer(pi, gateway=api.grant()))["metadata"]["brain"] == "budget"
 
 
 async def test_price_that_is_not_known_is_said_at_the_start(

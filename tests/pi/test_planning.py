@@ -40,6 +40,21 @@ async def test_times_are_the_persons_own(start: Start, api: GatewayApi) -> None:
     assert (plan["spec"], plan["timezone"]) == ("2026-11-22T22:00", "Asia/Tokyo")
 
 
+@pytest.mark.parametrize(
+    ("zone", "answer"),
+    [
+        ("Asia/Tokyo", "It is 21:05 on Sunday, 22 November 2026 (JST, your time zone)."),
+        ("Nowhere/Land", "It is 12:05 on Sunday, 22 November 2026 (UTC, my machine's time zone)."),
+        ("../etc/passwd", "It is 12:05 on Sunday, 22 November 2026 (UTC, my machine's time zone)."),
+    ],
+)
+async def test_the_clock_is_the_persons_own(
+    start: Start, api: GatewayApi, zone: str, answer: str
+) -> None:
+    person = {"preferences": {"timezone": zone}}
+    assert await said(await start(), api, "what time is it?", person=person) == answer
+
+
 async def test_daily_summary_is_planned_from_chat_and_written_when_it_fires(
     start: Start, api: GatewayApi
 ) -> None:

@@ -158,6 +158,7 @@ async def test_one_object_where_a_stream_was_asked_for_is_only_a_warning(
     assert outcomes["stream"].state == "warning"
 
 
+@pytest.mark.heavy
 async def test_calls_that_wait_for_each_other_are_a_warning(
     transport: httpx.AsyncBaseTransport,
 ) -> None:

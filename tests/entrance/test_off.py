@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-import httpx
+import json
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from gateway import runtime as runtime_module
+from gateway.entrance.app import entrance
 from gateway.entrance.following import Spoken
-from tests.conftest import StartGateway
 
 
-def test_closed_unless_switched_on(gateway_process: StartGateway) -> None:
-    gateway = gateway_process({"OPENCLAW_CHANNELS": "webchat"})
-    answer = httpx.get(f"{gateway.url}/v1/models", headers={"authorization": "Bearer x"})
-    assert answer.status_code == 404
-    assert answer.json()["error"]["code"] == "not_found"
+async def test_closed_unless_switched_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    running = SimpleNamespace(lines={"webchat": object()})
+    monkeypatch.setattr(runtime_module, "_current", running)
+    sent: list[dict[str, Any]] = []
+
+    async def send(event: dict[str, Any]) -> None:
+        sent.append(event)
+
+    scope = {"path": "/v1/models", "method": "GET", "headers": [(b"authorization", b"Bearer x")]}
+    await entrance(scope, _nothing, send)
+    assert sent[0]["status"] == 404
+    assert json.loads(sent[1]["body"])["error"]["code"] == "not_found"
+
+
+async def _nothing() -> dict[str, Any]:
+    return {"type": "http.request", "body": b""}
 
 
 def frames(*pieces: tuple[int, str]) -> list[dict[str, object]]:

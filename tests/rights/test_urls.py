@@ -101,6 +101,7 @@ def test_what_answers_before_any_page_is_known() -> None:
     """Webhooks prove themselves by their platform's secret; health says nothing private."""
     assert set(asgi._BARE) == PUBLIC_BARE
     assert asgi.PREFIX == WEBHOOKS
+    assert asgi.ENTRANCE == "/v1/"  # by API tokens: tests/entrance/
     assert asgi.MEDIA == "/media/"  # by signed links: tests/media/test_links.py
 
 

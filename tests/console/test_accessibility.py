@@ -31,6 +31,7 @@ PAGES = {
     "repair, nothing": "/admin/repair/?channel=nowhere",
     "sessions": "/admin/sessions_app/session/",
     "session": "/admin/sessions_app/session/{session}/change/",
+    "compare": "/admin/compare/{turn}/",
     "deliveries": "/admin/gateway/delivery/",
     "turns": "/admin/gateway/turn/",
     "turn": "/admin/gateway/turn/{turn}/change/",

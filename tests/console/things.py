@@ -135,7 +135,7 @@ def everything(text: str = "some text") -> None:
     AgentHealth.objects.create(agent=agent, detail=text[:500])
     IdempotencyKey.objects.create(owner="t", key=text[:255], status=200, body={"text": text})
     answered = turn(session, agent=agent, error_detail=text, partial_text=text, events=events)
-    Replay.objects.create(turn=answered, agent="pi", text=text, events=events)
+    Replay.objects.create(turn=answered, agent="pi", text=text, events=events, ended_at=clock.now())
     turn(conversation(2), "failed", code="reported", error_detail=text, events=events)
     payload(text=text)
     schedule = planned(session, text=text)

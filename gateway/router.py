@@ -60,7 +60,7 @@ class Router:
         default = next((agent.pk for agent in agents if agent.is_default), None)
         if default is None and len(agents) == 1:
             default = agents[0].pk
-        self.plans = {agent.pk: _plan(agent) for agent in agents if agent.command}
+        self.plans = {agent.pk: plan_of(agent) for agent in agents if agent.command}
         self._manners = {agent.pk: Manners(agent.busy, agent.debounce_seconds) for agent in agents}
         self._targets, self._rules, self._default = targets, rules, default
 
@@ -89,7 +89,8 @@ class Router:
         return next((agent for agent, plan in self.plans.items() if plan.name == name), None)
 
 
-def _plan(agent: Agent) -> Plan:
+def plan_of(agent: Agent) -> Plan:
+    """How a managed agent's program is run."""
     return Plan(
         name=agent.name,
         command=agent.command,

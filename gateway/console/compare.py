@@ -41,7 +41,7 @@ def page(request: HttpRequest, turn: str) -> HttpResponse:
         "then": then(found),
         "columns": columns,
         "waiting": any(column.waiting for column in columns),
-        "agents": Agent.objects.exclude(url="").order_by("name").values_list("name", flat=True),
+        "agents": Agent.objects.order_by("name").values_list("name", flat=True),
     }
     return render(request, "console/compare.html", "Compare answers", context)
 

@@ -2,14 +2,14 @@
 
 Errors::
 
-    NotReplayable   there is no such turn or agent, or the agent cannot be asked from here
+    NotReplayable   there is no such turn or agent
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,9 +17,11 @@ from django.db import transaction
 
 from gateway.agents.base import AgentError, Final, Limits, Question, Target, Token, Trace
 from gateway.agents.client import AgentClient
+from gateway.fleet import Fleet, program_care
 from gateway.http import make_transport
 from gateway.models import Agent, Audit, Replay, Turn
 from gateway.replay.question import question_of
+from gateway.router import plan_of
 from sessions_app import clock
 
 MAX_EVENTS = 200
@@ -62,11 +64,11 @@ def carry_out(replay_id: int, limits: Limits) -> None:
     if replay is None or replay.ended_at is not None:
         return
     try:
-        target = _askable(replay.agent)
+        agent = _askable(replay.agent)
     except NotReplayable as error:
         finish_replay(replay_id, Said(error=AgentError("unreachable", str(error))))
         return
-    finish_replay(replay_id, asyncio.run(_ask(target, question_of(replay, replay.turn), limits)))
+    finish_replay(replay_id, asyncio.run(_ask(agent, question_of(replay, replay.turn), limits)))
 
 
 def finish_replay(replay_id: int, said: Said) -> bool:
@@ -86,33 +88,42 @@ def finish_replay(replay_id: int, said: Said) -> bool:
     )
 
 
-def _askable(name: str) -> Target:
+def _askable(name: str) -> Agent:
     agent = Agent.objects.filter(name=name).first()
     if agent is None:
         known = ", ".join(Agent.objects.order_by("name").values_list("name", flat=True))
         raise NotReplayable(f"There is no agent {name!r}. There are: {known or 'none yet'}.")
-    if not agent.url:
-        raise NotReplayable(
-            f"Agent {name!r} is a program that the gateway starts for itself; only an agent "
-            "with an address can be asked from here."
-        )
-    return Target(name, agent.url, agent.protocol, agent.stream, agent.model, agent.api_key)
+    return agent
 
 
-async def _ask(target: Target, question: Question, limits: Limits) -> Said:
+async def _ask(agent: Agent, question: Question, limits: Limits) -> Said:
+    """What it says. An agent that is a program gets one of its own, which ends with the answer."""
     transport = make_transport()
     client = AgentClient(transport, limits)
+    fleet = Fleet(client.probe, program_care())
+    if agent.command:
+        fleet.follow({agent.pk: replace(plan_of(agent), per_session=True)})
     said = Said()
     try:
-        async with aclosing(client.ask(target, question)) as events:
-            async for event in events:
-                _take(said, event)
+        async with fleet.place(agent.pk, _target(agent), question.session) as target:
+            await _hear(client, target, question, said)
     except AgentError as error:
         said.error = error
     finally:
+        await fleet.stop()
         await client.aclose()
         await transport.aclose()
     return said
+
+
+async def _hear(client: AgentClient, target: Target, question: Question, said: Said) -> None:
+    async with aclosing(client.ask(target, question)) as events:
+        async for event in events:
+            _take(said, event)
+
+
+def _target(agent: Agent) -> Target:
+    return Target(agent.name, agent.url, agent.protocol, agent.stream, agent.model, agent.api_key)
 
 
 def _take(said: Said, event: Token | Trace | Final) -> None:

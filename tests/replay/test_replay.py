@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 
+import psutil
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
@@ -21,6 +23,7 @@ from sessions_app import clock
 from sessions_app.models import Contact, Message, Session
 from tests.conftest import Clock
 from tests.fakes.agent import FakeAgent
+from tests.process import ROOT
 from tests.rights.people import Who, browser
 
 pytestmark = pytest.mark.django_db
@@ -140,17 +143,26 @@ def test_a_replay_ends_once(turn: Turn, agent: FakeAgent) -> None:
     assert Replay.objects.get().text == kept.text
 
 
-@pytest.mark.parametrize("wrong", ["turn", "agent", "managed"])
+@pytest.mark.parametrize("wrong", ["turn", "agent"])
 def test_what_cannot_be_done_is_said_in_one_line(turn: Turn, agent: FakeAgent, wrong: str) -> None:
-    Agent.objects.create(name="own", command="python agent.py")
     which = "turn_none" if wrong == "turn" else turn.pk
-    name = {"agent": "nobody", "managed": "own"}.get(wrong, "other")
+    name = "nobody" if wrong == "agent" else "other"
     with pytest.raises(NotReplayable):
         begin_replay("ann", which, name)
     with pytest.raises(CommandError) as caught:
         run(which, "--agent", name)
     assert "\n" not in str(caught.value)
     assert not Replay.objects.exists()
+
+
+def test_an_agent_that_is_a_program_gets_one_of_its_own_and_leaves_none(turn: Turn) -> None:
+    program = ROOT / "examples" / "agents" / "agent.py"
+    Agent.objects.create(name="own", command=f"{sys.executable} {program}")
+    carry_out(begin_replay("ann", turn.pk, "own").pk, LIMITS)
+    kept = Replay.objects.get()
+    assert kept.text == "That is 3 words in message 3: what is seven?", kept.error_detail
+    left = [child.cmdline() for child in psutil.Process().children(recursive=True)]
+    assert not [command for command in left if str(program) in command]
 
 
 def test_the_command_shows_both_answers(

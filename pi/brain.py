@@ -12,14 +12,12 @@ from contextlib import aclosing
 
 from pi.config import Config
 from pi.gateway import Gateway, Http
-from pi.mind import MAX_ANSWER_CHARS, Mind
+from pi.mind import Mind
 from pi.protocol import Ask, Event, final
 from pi.rules import Rules
 from pi.toolbox import Toolbox, make_toolbox
 from pi.transcript import newest_text
 from pi.wording import mend
-
-__all__ = ["MAX_ANSWER_CHARS", "Brain"]
 
 
 class Brain:

@@ -36,6 +36,10 @@ MAX_ROUNDS = 8
 ANSWER_SHARE = 4
 TOOLS_SHARE = 0.4
 MIN_ROOM = 400
+PLANNED = (
+    "The last message was planned earlier and is due now: do what it says. It is not a wish to "
+    "plan it again."
+)
 MAX_NOTES = 1500
 
 
@@ -202,6 +206,8 @@ class Mind:
             f"of the person. Today is {long_date(self._clock())}.",
             _about(ask),
         ]
+        if ask.origin == "schedule":
+            parts.append(PLANNED)
         if memory.summary:
             parts.append(f"What was said earlier in this conversation, in short:\n{memory.summary}")
         return "\n\n".join(part for part in parts if part)

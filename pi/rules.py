@@ -12,7 +12,7 @@ from pi.skills import MAX_PHRASE, Call, Skill, prepare
 from pi.skills.days import days
 from pi.skills.memory import memory
 from pi.skills.plans import Plans
-from pi.skills.small_talk import ATTACHMENT, EMPTY, UNKNOWN, small_talk
+from pi.skills.small_talk import ATTACHMENT, EMPTY, NOT_PLANNED, UNKNOWN, small_talk
 from pi.skills.sums import sums
 from pi.toolbox import Toolbox
 from pi.tools.dates import Clock, local_now
@@ -63,12 +63,19 @@ class Rules:
         if len(question) > MAX_PHRASE:
             return UNKNOWN
         lower, cased = prepare(question), prepare(question, keep_case=True)
-        return (
+        found = (
             _first((small_talk,), lower)
             or _first((self._plans, memory), cased)
             or _first((lambda phrase: days(phrase, self.today), sums), lower)
             or UNKNOWN
         )
+        return NOT_PLANNED if self._beyond(found) else found
+
+    def _beyond(self, found: Call | str) -> bool:
+        """Whether it plans a task that these rules could not do when its time comes."""
+        if not isinstance(found, Call) or found.tool != "plan_task":
+            return False
+        return self.find(found.arguments["task"]) in (UNKNOWN, NOT_PLANNED)
 
     async def _paced(self, answer: str) -> AsyncGenerator[Event]:
         pieces = re.findall(r"\s*\S+\s*", answer)

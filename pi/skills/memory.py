@@ -46,6 +46,7 @@ _DAY = r"(?:my|the|this|today's) ?day|today"
 _SUMMARY = re.compile(
     rf"(?:(?:send|give|show|write|make)(?: me)? )?(?:a |the |my )?(?:short |daily |quick )*"
     rf"(?:summary|briefing|overview|digest|recap)(?: (?:of|for|about) (?:{_DAY}))?(?: for me)?"
+    rf"|(?:(?:send|give|show)(?: me)? )?(?:{_DAY})'s (?:summary|overview)"
     rf"|summari[sz]e (?:{_DAY})(?: for me)?|brief me(?: (?:on|about) (?:{_DAY}))?"
     rf"|(?:what|how) (?:is|does) my day(?: (?:look|looking|like))*|what is on (?:{_DAY})"
     r"|what is (?:due|up|on) today",

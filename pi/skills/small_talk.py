@@ -35,6 +35,10 @@ UNKNOWN = (
     "what you said, arithmetic, dates and times. Write `help` for examples and for how to connect "
     "a model (`OPENCLAW_LLM_MODEL` and `OPENCLAW_LLM_BASE_URL` in `.env`)."
 )
+NOT_PLANNED = (
+    "I could not do that without a language model when its time comes, so I have not planned it. "
+    "A summary of your day, the date, or a reminder with your own words I can send."
+)
 ATTACHMENT = "I cannot look at attachments without a language model."
 EMPTY = "Your message is empty. Write `help` to see what I can do."
 GREETING = (

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from pi.app import MAX_BODY_BYTES
-from pi.brain import MAX_ANSWER_CHARS
+from pi.mind import MAX_ANSWER_CHARS
 from pi.protocol import token
 from pi.rules import Rules
 from pi.skills.small_talk import ATTACHMENT, EMPTY, UNKNOWN

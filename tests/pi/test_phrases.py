@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pi.skills import Call
+from pi.skills.small_talk import NOT_PLANNED
 from tests.pi.conftest import rules
 
 REMIND, TASK, NOTE, FIND = "remind", "plan_task", "write_note", "search_history"
@@ -141,6 +142,11 @@ def test_phrase_finds_its_tool(phrase: str, expected: tuple[str, dict[str, Any]]
     found = rules().find(phrase)
     assert isinstance(found, Call), found
     assert (found.tool, dict(found.arguments)) == expected
+
+
+@pytest.mark.parametrize("phrase", ["every day at 9 send me a poem", "every hour tell me a joke"])
+def test_what_it_could_not_do_when_its_time_comes_is_not_planned(phrase: str) -> None:
+    assert rules().find(phrase) == NOT_PLANNED
 
 
 @pytest.mark.parametrize(

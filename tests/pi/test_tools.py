@@ -176,6 +176,15 @@ async def test_without_a_gateway_its_tools_are_not_offered(
     assert "calculate" in offered(models) and "remind" not in offered(models)
 
 
+async def test_a_planned_turn_says_so_to_the_model(
+    pi: httpx.AsyncClient, models: ModelServer
+) -> None:
+    for origin in ("user", "schedule"):
+        await pi.post("/rpc/message", json=ask("Summarise the day.", origin=origin))
+    told = ["is due now" in body["messages"][0]["content"] for _, body in models.calls]
+    assert told == [False, True]
+
+
 async def test_what_is_known_of_the_person_is_shown_to_the_model(
     pi: httpx.AsyncClient, models: ModelServer, api: GatewayApi
 ) -> None:

@@ -13,6 +13,7 @@ from gateway.agents.base import Target
 from gateway.ledger import Unavailable
 from gateway.ledger.recovery import WORKER
 from gateway.lines import Line
+from gateway.models import AgentHealth
 from gateway.runtime import Runtime, current
 from gateway.webhooks import Receive, Scope, Send, answer
 from sessions_app import clock
@@ -51,7 +52,7 @@ async def readiness(runtime: Runtime) -> dict[str, dict[str, Any]]:
         "core": await _core(runtime),
         "channels": {name: _channel(line) for name, line in runtime.lines.items()}
         | {name: {"ok": False, "state": "left out"} for name in runtime.left_out},
-        "agents": await agents(runtime),
+        "agents": await agents(runtime) | await _away(runtime),
     }
 
 
@@ -98,6 +99,24 @@ async def agents(runtime: Runtime) -> dict[str, Any]:
             found = {"(none)": {"ok": False, "detail": "no agent is set up"}}
         _probed = (time.monotonic(), found)
     return _probed[1]
+
+
+async def _away(runtime: Runtime) -> dict[str, Any]:
+    """Agents whose circuit is open: their turns wait, whatever /health says."""
+
+    def read() -> dict[str, Any]:
+        rows = AgentHealth.objects.exclude(state="closed").filter(agent__enabled=True)
+        return {
+            name: {"ok": False, "circuit": state, "detail": detail}
+            for name, state, detail in rows.values_list("agent__name", "state", "detail")
+        }
+
+    try:
+        async with asyncio.timeout(DATABASE_SECONDS):
+            found: dict[str, Any] = await runtime.ledger.call(read)
+    except (Unavailable, TimeoutError):  # said by the part "core"
+        return {}
+    return found
 
 
 async def _probe(runtime: Runtime, target: Target) -> str | None:

@@ -80,9 +80,17 @@ class Router:
         """Where the agent is. Raises `KeyError` if it was removed meanwhile."""
         return self._targets[agent]
 
+    def by_id(self) -> dict[int, Target]:
+        """Every enabled agent, by its row id."""
+        return dict(self._targets)
+
     def targets(self) -> list[Target]:
         """Every enabled agent."""
         return list(self._targets.values())
+
+    def is_per_session(self, agent: int) -> bool:
+        """Whether each session has a program of its own."""
+        return agent in self.plans and self.plans[agent].per_session
 
     def managed(self, name: str) -> int | None:
         """The row id of the agent of this name, where the gateway runs it."""

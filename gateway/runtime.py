@@ -22,6 +22,7 @@ from gateway import channels
 from gateway.agents.client import AgentClient
 from gateway.announce import Announcements
 from gateway.archiving import Filing
+from gateway.checkups import circuit_limits
 from gateway.compose import Composer
 from gateway.delivery import Sender, SenderSettings
 from gateway.fleet import Fleet, program_care
@@ -30,9 +31,12 @@ from gateway.ingest import Ingress, Inlet
 from gateway.lag import LoopLag
 from gateway.ledger import Ledger, Unavailable, deliveries, turns
 from gateway.ledger.batcher import Claimer
+from gateway.ledger.circuit import Circuit
+from gateway.ledger.claims import StartTurns
 from gateway.ledger.deliveries import FinishDeliveries, StartDeliveries
 from gateway.ledger.files import finish_fetches, release_files
 from gateway.ledger.ingest import Ingest, ended_of
+from gateway.ledger.patience import tell_waiting
 from gateway.ledger.previews import open_previews
 from gateway.ledger.records import ClaimedTurn
 from gateway.ledger.recovery import (
@@ -43,9 +47,11 @@ from gateway.ledger.recovery import (
     release_expired,
     renew_leases,
     resume_sessions,
+    sync_to_disk,
     take_over,
+    taken_away,
 )
-from gateway.ledger.turns import LEASE_SECONDS, FinishTurns, StartTurns
+from gateway.ledger.turns import LEASE_SECONDS, FinishTurns
 from gateway.limits import agent_limits
 from gateway.lines import Keeper, Line
 from gateway.media.desk import MediaDesk
@@ -57,7 +63,7 @@ from gateway.turns import RunnerSettings, TurnRunner
 from gateway.typing import TypingSigns
 from sessions_app import clock
 from sessions_app.history import History
-from sessions_app.sql import dumps, run, run_rows
+from sessions_app.sql import dumps, run
 
 logger = logging.getLogger(__name__)
 
@@ -113,13 +119,14 @@ class Runtime:
         self.media = MediaDesk()
         self._history = History(settings.OPENCLAW_HISTORY_MESSAGES, self.media.for_agents.to)
         self._limiter = RateLimiter()
+        self.circuit = Circuit(circuit_limits(), self.router.is_per_session)
         self.lag = LoopLag()
         self.left_out = channels.left_out()
         sessions = channels.session_manager()
         self.ledger = Ledger(
             {
                 "finish_deliveries": FinishDeliveries(self.owner),
-                "finish_turns": FinishTurns(self.owner, sessions),
+                "finish_turns": FinishTurns(self.owner, sessions, self.circuit),
                 "open_previews": open_previews,
                 "finish_fetches": finish_fetches,
                 "ingest": Ingest(
@@ -130,7 +137,7 @@ class Runtime:
                     commands=settings.OPENCLAW_COMMANDS,
                 ),
             },
-            on_rollback=self._history.clear,
+            on_rollback=self._forget_read,
         )
         composer = Composer(self._facts, settings.OPENCLAW_REPEAT_MARK, self.media.link)
         previews = Previews(self.ledger, self._limiter, self._adapter_if_shown, composer.text)
@@ -202,7 +209,7 @@ class Runtime:
         self.ledger.claim_for(
             Claimer(
                 "start_turns",
-                StartTurns(self.owner, self.router.route, self._history),
+                StartTurns(self.owner, self.router.route, self._history, self.circuit),
                 self.runner.wanted,
                 self.runner.take,
                 after=turns.MADE_BY,
@@ -306,7 +313,7 @@ class Runtime:
         if changed:
             self.fleet.follow(self.router.plans)
         if changed and (running := self.runner.running()):
-            for turn_id in await self.ledger.call(lambda: _taken_away(running)):
+            for turn_id in await self.ledger.call(lambda: taken_away(running)):
                 self.runner.cancel(turn_id)
         if changed:
             for session, message in await self.ledger.call(self._announced.fresh, atomic=False):
@@ -326,12 +333,23 @@ class Runtime:
             changed = True
         if changed:
             self.router.load()
+            self.circuit.clear()
         return changed
 
     async def _tend(self) -> None:
-        """Programs whose sessions ended end too."""
+        """Programs whose sessions ended end too; people hear that they have to wait."""
         mine = self.fleet.sessions()
         await self.fleet.tend(await self.ledger.call(lambda: ended_of(mine)) if mine else ())
+        if not self.circuit.quiet and await self.ledger.call(self._tell_waiting):
+            self.ledger.poke()
+
+    def _forget_read(self) -> None:
+        self._history.clear()
+        self.circuit.clear()
+
+    def _tell_waiting(self) -> int:
+        notice = settings.OPENCLAW_WAITING_NOTICE
+        return tell_waiting(self.circuit, self.router.route, notice, clock.now())
 
     async def _beat(self) -> None:
         await self.ledger.call(self._write_beat)
@@ -351,7 +369,7 @@ class Runtime:
 
     async def _flush(self) -> None:
         """With durability `batched`: everything is on the disk this often."""
-        await self.ledger.call(_sync_to_disk, atomic=False)
+        await self.ledger.call(sync_to_disk, atomic=False)
 
     async def _every(self, seconds: float, act: Callable[[], Awaitable[None]]) -> None:
         """Do it again and again; a failure is logged and leaves the next time alone."""
@@ -363,25 +381,3 @@ class Runtime:
                 logger.warning("%s: the database cannot be written: %s", act.__name__, error)
             except Exception:  # worker edge: without these loops leases run out and work sleeps
                 logger.exception("%s failed", act.__name__)
-
-
-def _taken_away(running: Sequence[str]) -> list[str]:
-    """Those of the turns running here that, by the database, run no more."""
-    held = {
-        row[0]
-        for row in run_rows(
-            "SELECT id FROM gateway_turn WHERE id IN ({rows}) AND state = 'running'",
-            [(turn_id,) for turn_id in running],
-        )
-    }
-    return [turn_id for turn_id in running if turn_id not in held]
-
-
-def _sync_to_disk() -> None:
-    """One commit with fsync takes everything before it to the disk too."""
-    if connection.vendor == "sqlite":
-        run("PRAGMA synchronous = FULL")
-        try:
-            beat(GATEWAY)
-        finally:
-            run("PRAGMA synchronous = NORMAL")

@@ -11,6 +11,7 @@ from huey import crontab
 from huey.contrib.djhuey import HUEY, db_periodic_task, db_task
 
 from gateway.api import once
+from gateway.checkups import check_agents
 from gateway.cleanup import clean_sessions, forget_sessions
 from gateway.ledger.firing import fire_due, ring_soon
 from gateway.ledger.outcomes import forget_occurrences, settle
@@ -42,6 +43,12 @@ def fire_planned() -> None:
     """The alarm to the second, which sets the next one."""
     fire()
     ring_soon(clock.now(), most=1)
+
+
+@db_periodic_task(crontab(minute="*"))
+def check_up() -> None:
+    """Whether the agents answer; the circuit of one that does not opens."""
+    check_agents()
 
 
 @db_periodic_task(crontab(minute="*/5"))

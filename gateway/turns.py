@@ -280,7 +280,7 @@ class TurnRunner:
     async def _finish(self, finished: FinishedTurn, live: LiveTurn) -> None:
         """Commit the end, however long the database takes to come back."""
         ended = await persist(self._ledger, "finish_turns", finished)
-        live.close(finished.state if ended.won else "cancelled")
+        live.close(ended.state if ended.won else "cancelled")
         self._on_answered(finished.turn)
         if ended.message is not None:
             self._stream.grew(finished.turn.session, ended.message)

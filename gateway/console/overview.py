@@ -19,7 +19,7 @@ from gateway.console import plots, repair
 from gateway.console.frame import render
 from gateway.console.shelves import SHELVES, WAITING, Kind
 from gateway.ledger.recovery import GATEWAY, WORKER
-from gateway.models import Agent, Heartbeat
+from gateway.models import Agent, AgentHealth, Heartbeat
 from gateway.runtime import BEAT_SECONDS, Runtime, current
 from sessions_app import clock
 from sessions_app.sql import Row, parse_moment, run
@@ -179,18 +179,26 @@ def _with_trouble(channels: Sequence[Part], waiting: Sequence[Kind]) -> list[dic
 
 def _agents() -> list[Part]:
     """Each enabled agent, by its last probe; unknown outside the gateway's process."""
-    names = Agent.objects.filter(enabled=True).order_by("-is_default", "name")
+    names = (
+        Agent.objects.filter(enabled=True).select_related("health").order_by("-is_default", "name")
+    )
     runtime = _runtime()
     answers = async_to_sync(_probe)(runtime) if runtime is not None else {}
     return [_agent(agent, answers.get(agent.name)) for agent in names]
 
 
 def _agent(agent: Agent, answer: dict[str, Any] | None) -> Part:
+    circuit = getattr(agent, "health", None)
+    if circuit is not None and circuit.state != AgentHealth.State.CLOSED:
+        return Part(agent.name, "bad", "does not answer, its turns wait", circuit.detail,
+                    circuit.checked_at)  # fmt: skip
     if answer is None:
         return Part(agent.name, "unknown", "not asked yet", agent.url or agent.command)
     if answer["ok"]:
         return Part(agent.name, "good", "answers", agent.url or agent.command, _answered_at)
-    return Part(agent.name, "bad", "fails its check", str(answer.get("detail", "")), _answered_at)
+    return Part(
+        agent.name, "bad", "fails its health check", str(answer.get("detail", "")), _answered_at
+    )
 
 
 async def _probe(runtime: Runtime) -> dict[str, Any]:
@@ -257,9 +265,7 @@ def _broken(
     address = reverse("admin:gateway_agent_changelist")
     for part in agents:
         if part.mood == "bad":
-            found.append(
-                Finding(f"Agent {part.name} fails its health check.", part.detail, address)
-            )
+            found.append(Finding(f"Agent {part.name} {part.state}.", part.detail, address))
     if not agents:
         todo = "Add one under Agents; until then messages wait."
         found.append(Finding("No agent is set up.", todo, address))

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
+from gateway.models import AgentHealth
 from gateway.router import Router
 from sessions_app import clock
 from sessions_app.sql import Row, loads_object, parse_moment, run
@@ -59,7 +60,7 @@ def rows() -> tuple[list[dict[str, Any]], int]:
 
     Each is {"turn", "session", "channel", "chat", "user", "name", "agent", "since",
     "kind", "until", "attempts", "error", "behind"}; `kind` is operator, running,
-    earlier, backoff, no_agent, full or soon, `behind` the running turn's id.
+    earlier, backoff, more, no_agent, away, full or soon, `behind` the running turn's id.
     """
     found = run(_QUEUED, [MAX_ROWS + 1])
     if not found:
@@ -68,11 +69,14 @@ def rows() -> tuple[list[dict[str, Any]], int]:
     router.load()
     now = clock.now()
     full = len(running()) >= settings.OPENCLAW_AGENT_MAX_TURNS
-    shown = list(_told(found[:MAX_ROWS], router, now, full))
+    away = set(AgentHealth.objects.exclude(state="closed").values_list("agent", flat=True))
+    shown = list(_told(found[:MAX_ROWS], router, now, full, away))
     return shown, run(_COUNT, [COUNTED])[0][0] - len(shown) if len(found) > MAX_ROWS else 0
 
 
-def _told(found: list[Row], router: Router, now: datetime, full: bool) -> Iterator[dict[str, Any]]:
+def _told(
+    found: list[Row], router: Router, now: datetime, full: bool, away: set[int]
+) -> Iterator[dict[str, Any]]:
     for row in found:
         (turn, session, channel, chat, handler, user, name, sender, sender_name) = row[:9]
         (target, attempts, since, not_before, error, ahead, earlier) = row[9:]
@@ -80,6 +84,12 @@ def _told(found: list[Row], router: Router, now: datetime, full: bool) -> Iterat
         chat = loads_object(target).get("chat_id") or chat
         until = parse_moment(not_before)
         agent = router.route(channel, user, chat)
+        later = until is not None and until > now
+        kind = _kind(handler, ahead, earlier, later, agent, full)
+        if kind == "backoff" and not attempts:
+            kind = "more"
+        elif kind in ("full", "soon") and agent in away:
+            kind = "away"
         yield {
             "turn": turn,
             "session": session,
@@ -89,7 +99,7 @@ def _told(found: list[Row], router: Router, now: datetime, full: bool) -> Iterat
             "name": name,
             "agent": router.target(agent).name if agent is not None else "",
             "since": parse_moment(since),
-            "kind": _kind(handler, ahead, earlier, until is not None and until > now, agent, full),
+            "kind": kind,
             "until": until,
             "attempts": attempts,
             "error": error,

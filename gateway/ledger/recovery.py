@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db import connection
+
 from gateway.ledger.ingest import in_flight
 from gateway.ledger.records import ClaimedTurn, FinishedTurn, Part
 from gateway.ledger.turns import append_replies
@@ -193,3 +195,25 @@ def _release(dead: str, params: tuple[object, ...]) -> Recovered:
             len(deliveries),
         )
     return Recovered(len(turns), len(lost), len(deliveries))
+
+
+def taken_away(running: Sequence[str]) -> list[str]:
+    """Those of the turns running here that, by the database, run no more."""
+    held = {
+        row[0]
+        for row in run_rows(
+            "SELECT id FROM gateway_turn WHERE id IN ({rows}) AND state = 'running'",
+            [(turn_id,) for turn_id in running],
+        )
+    }
+    return [turn_id for turn_id in running if turn_id not in held]
+
+
+def sync_to_disk() -> None:
+    """One commit with fsync takes everything before it to the disk too."""
+    if connection.vendor == "sqlite":
+        run("PRAGMA synchronous = FULL")
+        try:
+            beat(GATEWAY)
+        finally:
+            run("PRAGMA synchronous = NORMAL")

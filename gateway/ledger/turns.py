@@ -1,67 +1,26 @@
-"""Verbs 2 and 3: `start_turns` claims what an agent may answer now, `finish_turns` ends it."""
+"""Verb 3, `finish_turns`: what an agent said is kept, queued to be sent, and the turn ended."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from itertools import islice
+from datetime import datetime
 from typing import Any
 
+from gateway.ledger.circuit import Circuit
 from gateway.ledger.handover import SAME_HANDS, drop_unheard
-from gateway.ledger.people import whom
 from gateway.ledger.records import ClaimedTurn, FinishedTurn, Part
 from sessions_app import clock
-from sessions_app.history import History, Wanted
 from sessions_app.ids import new_key
 from sessions_app.manager import NewMessage, SessionManager
 from sessions_app.models import SEQ_STEP
-from sessions_app.sql import Row, dumps, loads_object, moment, run, run_each, run_rows
-
-Route = Callable[[str, str, str], int | None]
-"""(channel, user id, chat id) -> the agent's row id, or None while there is none."""
+from sessions_app.sql import dumps, loads_object, moment, run, run_each, run_rows
 
 LEASE_SECONDS = 60.0
 """For how long a claim holds without being renewed."""
 
-MANY = 1_000_000
-"""More turns than can wait."""
-
 MADE_BY = ("ingest", "finish_turns", "finish_fetches")
 """The verbs after which there may be a turn to start."""
-
-_CANDIDATES = """
-SELECT t.id, t.attempts + 1, t.session_id, t.upto_seq, s.channel, s.chat_id, s.context, s.revision,
-       m.sender, m.target, m.origin, c.name,
-       CASE WHEN s.scope_key LIKE 'user:%%' THEN p.name END, p.preferences, p.notes, s.fence,
-       EXISTS (SELECT 1 FROM gateway_delivery d WHERE d.turn = t.id AND NOT d.turn = '')
-FROM gateway_turn t
-JOIN sessions_app_session s ON s.id = t.session_id
-JOIN sessions_app_contact p ON p.id = s.contact_id
-LEFT JOIN sessions_app_message m ON m.session_id = t.session_id AND m.seq = t.upto_seq
-LEFT JOIN sessions_app_contact c ON c.channel = s.channel AND c.user_id = m.sender
-WHERE t.state IN ('queued', 'running') AND t.state = 'queued' AND t.not_before <= %s
-  AND s.handler = 'agent'
-  AND NOT EXISTS (
-      SELECT 1 FROM gateway_turn e
-      WHERE e.session_id = t.session_id AND e.state IN ('queued', 'running')
-        AND (e.state = 'running' OR e.upto_seq < t.upto_seq))
-  AND t.session_id NOT IN (
-      SELECT w.session_id FROM sessions_app_attachment a
-      JOIN sessions_app_message w ON w.id = a.message_id WHERE a.state = 'waiting')
-ORDER BY t.not_before, t.id
-LIMIT %s
-"""
-
-_CLAIM = """
-WITH chosen(id, agent_id) AS ({rows})
-UPDATE gateway_turn
-SET state = 'running', attempts = attempts + 1, agent_id = chosen.agent_id,
-    lease_owner = %s, lease_until = %s, started_at = %s, error_code = '', error_detail = ''
-FROM chosen
-WHERE gateway_turn.id = chosen.id AND gateway_turn.state = 'queued'
-RETURNING gateway_turn.id
-"""
 
 _FINISH = f"""
 WITH ended(id, attempt, state, partial, events, usage, code, detail, first, ended, later, fence)
@@ -125,58 +84,29 @@ GROUP BY m.session_id
 DISPOSITIONS = {"done": "answered", "failed": "failed", "cancelled": "silent"}
 
 
-class StartTurns:
-    """Claims up to `limit` turns whose session is free and whose time has come."""
-
-    def __init__(self, owner: str, route: Route, history: History) -> None:
-        self._owner, self._route, self._history = owner, route, history
-
-    def __call__(self, limit: int) -> list[ClaimedTurn]:
-        now = clock.now()
-        chosen = self._choose(now, limit)
-        until = now + timedelta(seconds=LEASE_SECONDS)
-        won = run_rows(
-            _CLAIM,
-            [(turn, agent) for turn, (_, agent) in chosen.items()],
-            (self._owner, moment(until), moment(now)),
-        )
-        taken = [chosen[turn] for (turn,) in won]
-        histories = self._history.load([Wanted(row[2], row[7], row[3]) for row, _ in taken])
-        return [_claimed(row, agent, histories[row[2]]) for row, agent in taken]
-
-    def _choose(self, now: datetime, limit: int) -> dict[str, tuple[Row, int]]:
-        """The first `limit` turns that an agent can be found for, by id."""
-        rows = run(_CANDIDATES, (moment(now), limit))
-        chosen = self._routed(rows)
-        if len(chosen) < len(rows) == limit:  # those nobody answers must not hide the others
-            chosen = self._routed(run(_CANDIDATES, (moment(now), MANY)))
-        return dict(islice(chosen.items(), limit))
-
-    def _routed(self, rows: Sequence[Row]) -> dict[str, tuple[Row, int]]:
-        return {
-            row[0]: (row, agent)
-            for row in rows
-            if (agent := self._route(row[4], row[8] or "", row[5])) is not None
-        }
-
-
 @dataclass(frozen=True, slots=True)
 class Ended:
     """What `finish_turns` wrote: None ids where there was nothing to say. `won` is False
-    where the turn had been taken away (cancelled, or claimed by another)."""
+    where the turn had been taken away (cancelled, or claimed by another). `state` is how
+    the turn stands now: one that found nobody may wait where it would have failed."""
 
     won: bool
     message: int | None = None
+    state: str = ""
 
 
 class FinishTurns:
     """Appends replies, queues their parts, ends turns and disposes of what they answered."""
 
-    def __init__(self, owner: str, sessions: SessionManager) -> None:
-        self._owner, self._sessions = owner, sessions
+    def __init__(
+        self, owner: str, sessions: SessionManager, circuit: Circuit | None = None
+    ) -> None:
+        self._owner, self._sessions, self._circuit = owner, sessions, circuit
 
     def __call__(self, finished: Sequence[FinishedTurn]) -> list[Ended]:
         now = clock.now()
+        if self._circuit is not None:
+            finished = self._circuit.judge(finished, now)
         won = {
             row[0] for row in run_rows(_FINISH, [_columns(f, now) for f in finished], [self._owner])
         }
@@ -186,7 +116,9 @@ class FinishTurns:
         if lost := [item for item in finished if item.turn.id not in won]:
             drop_unheard(lost, self._owner, now)
             _keep_words(lost)
-        return [Ended(item.turn.id in won, ids.get(item.turn.id)) for item in finished]
+        if self._circuit is not None:
+            self._circuit.waive(ended)
+        return [Ended(item.turn.id in won, ids.get(item.turn.id), item.state) for item in finished]
 
     def _settle(
         self, ended: list[FinishedTurn], messages: Mapping[str, NewMessage], now: datetime
@@ -368,28 +300,6 @@ def _columns(item: FinishedTurn, now: datetime) -> tuple[Any, ...]:
         moment(now) if item.state != "queued" else None,
         moment(item.not_before),
         item.turn.fence,
-    )
-
-
-def _claimed(row: Row, agent: int, history: Sequence[bytes]) -> ClaimedTurn:
-    target = loads_object(row[9])
-    return ClaimedTurn(
-        id=row[0],
-        attempt=row[1],
-        session=row[2],
-        upto_seq=row[3],
-        channel=row[4],
-        chat_id=target.get("chat_id") or row[5],
-        user_id=row[8] or "",
-        agent=agent,
-        origin=row[10] or "user",
-        target=target,
-        context=loads_object(row[6]),
-        history=history,
-        name=row[11] or "",
-        person=whom(*row[12:15]),
-        fence=row[15],
-        shown=bool(row[16]),
     )
 
 

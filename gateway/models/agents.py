@@ -96,6 +96,7 @@ class AgentHealth(models.Model):
     state = models.CharField(max_length=16, choices=State.choices, default=State.CLOSED)
     failures = models.PositiveIntegerField(default=0, help_text="In a row.")
     detail = models.CharField(max_length=500, blank=True, help_text="What went wrong last.")
+    evidence = models.JSONField(default=dict, db_default={}, blank=True)
     opened_at = models.DateTimeField(null=True, blank=True)
     retry_at = models.DateTimeField(null=True, blank=True)
     ok_at = models.DateTimeField(null=True, blank=True)

@@ -13,6 +13,7 @@ from django.db import connection
 
 from adapters.base import Adapter, Capabilities, Inbound, Outbound, Problem, Receipt
 from gateway.channels import Rules
+from gateway.ledger.claims import StartTurns
 from gateway.ledger.deliveries import FinishDeliveries, StartDeliveries
 from gateway.ledger.ingest import Ingest
 from gateway.ledger.records import (
@@ -24,7 +25,7 @@ from gateway.ledger.records import (
     Ingested,
     Part,
 )
-from gateway.ledger.turns import FinishTurns, StartTurns
+from gateway.ledger.turns import FinishTurns
 from gateway.models import Delivery, Turn
 from sessions_app.history import History
 from sessions_app.manager import SessionManager

@@ -40,6 +40,7 @@ def impatient_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]
         "OPENCLAW_AGENT_MAX_BYTES": str(1024 * 1024),  # a busy machine reads no 4 MB in 7 s
         "OPENCLAW_AGENT_ATTEMPTS": "3",
         "OPENCLAW_AGENT_RETRY_SECONDS": "0.3",
+        "OPENCLAW_AGENT_CIRCUIT_FAILURES": "0",  # here each turn is to meet its fault
     }
     with world(tmp_path_factory.mktemp("faults"), **limits) as made:
         yield made

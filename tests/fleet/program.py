@@ -1,6 +1,6 @@
 """An agent as a program: `python tests/fleet/program.py PORT`. Words in the message steer it.
 
-It answers "ack" and the texts it was not asked before. `#die` ends it, `#hang` makes it
+It answers "ack" and the texts it was not asked before. `#die` kills it, `#hang` makes it
 deaf, also to /health, `#leak` lets it grow, `#slow` takes a second; each only once per
 message, so that the second try is answered. `#env` answers with its environment,
 `#pid` with its process id. `--deaf` never answers, `--child` starts a process beside it.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -37,7 +38,7 @@ def act(text: str) -> str:
         return json.dumps(dict(os.environ))
     if any(word in text for word in ("#die", "#hang", "#leak")) and first_time(text):
         if "#die" in text:
-            os._exit(3)
+            os.kill(os.getpid(), signal.SIGKILL)
         if "#hang" in text:
             state["deaf"] = True
             time.sleep(600)

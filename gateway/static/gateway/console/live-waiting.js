@@ -9,6 +9,8 @@ const REASONS = {
   earlier: () => ["waiting", "behind an earlier turn of this conversation"],
   no_agent: () => ["unsure", "no agent: no rule fits and there is no default"],
   backoff: (row) => ["waiting", `tries again after ${row.error || "a failure"} (try ${row.attempts} failed)`],
+  more: () => ["waiting", "waits a moment for more"],
+  away: () => ["unsure", "its agent does not answer; it is tried again by itself"],
   full: () => ["waiting", "as many turns run as may"],
   soon: () => ["waiting", "starts in a moment"],
 };

@@ -75,12 +75,14 @@ class BlueBubbles:
         named = rf"(?<!\w)@?{re.escape(config.name)}(?!\w)"
         self._named = re.compile(named, re.IGNORECASE)
         self._edited: OrderedDict[str, int] = OrderedDict()
+        self._early: dict[str, Inbound] | None = None
 
     async def open(self, webhook_url: str | None) -> None:
         """Say hello, and have the webhook called where there is an address for it."""
         await self._call("GET", "/server/info")
         if webhook_url is None or not self._secret:
             return
+        self._early = {}
         url = f"{webhook_url}?{urlencode({'secret': self._secret})}"
         known = await self._call("GET", "/webhook")
         if not any(isinstance(one, dict) and one.get("url") == url for one in known or ()):
@@ -149,11 +151,15 @@ class BlueBubbles:
         if kind not in EVENTS:
             raise Unsupported(f"event {clean(str(kind))[:40]}")
         try:
-            if kind == "new-message":
-                return [self.read(obj(event, "data"))]
-            return [self._edit(obj(event, "data"))]
+            if kind == "updated-message":
+                return [self._edit(obj(event, "data"))]
+            found = self.read(obj(event, "data"))
         except Unreadable as error:
             return [self._rejected(event.get("data"), error)]
+        if self._early is not None:  # what was missed comes first: this waits for it
+            self._early[found.external_id] = found
+            raise Unsupported("is handed over behind what was missed")
+        return [found]
 
     def _edit(self, message: Json) -> Inbound:
         """An edit. What was delivered or read is updated, too, and shows an older edit again."""
@@ -187,12 +193,18 @@ class BlueBubbles:
             inlet.alive()
             pause = POLL_SECONDS
             newest = max([after, *(_date(message) for message in messages)])
-            if arrivals := self._arrivals(messages):
+            if arrivals := [*self._arrivals(messages), *self._waited(messages)]:
                 await inlet.accept(arrivals, str(newest))
             elif newest > after:
                 await inlet.accept([], str(newest))
             after, known = newest, str(newest)
             await asyncio.sleep(POLL_SECONDS)
+
+    def _waited(self, messages: list[Json]) -> list[Inbound]:
+        """What the webhook brought before the first look, and that look did not see yet."""
+        early, self._early = self._early or {}, None
+        seen = {message.get("guid") for message in messages}
+        return [one for one in early.values() if one.external_id not in seen]
 
     def _arrivals(self, messages: list[Json]) -> list[Inbound | Rejected]:
         found: list[Inbound | Rejected] = []

@@ -146,6 +146,25 @@ async def test_what_was_missed_is_asked_for_from_the_last_time_on(
     assert int(inlet.position.value) >= fake.messages[-1]["dateCreated"]
 
 
+async def test_what_the_webhook_brings_first_waits_for_what_was_missed(
+    adapter: ImessageAdapter, at: ImessageHarness, fake: FakeBlueBubbles
+) -> None:
+    await adapter.open("http://127.0.0.1:1/webhooks/imessage")
+    inlet = RecordingInlet()
+    inlet.position = Cursor("1700000000000", 0.0)
+    fake.say(5, "missed", missed=True)
+    seen = fake.say(5, "seen by both", missed=True)
+    for message in (seen, {**seen, "guid": "BB-9", "text": "newest"}):
+        with pytest.raises(Unsupported):
+            event = {"type": "new-message", "data": message}
+            adapter.parse(at.signed(json.dumps(event).encode()))
+    await listening(adapter, inlet, lambda: len(inlet.arrivals) >= 3)
+    texts = [one.text for one in inlet.arrivals if isinstance(one, Inbound)]
+    assert texts == ["missed", "seen by both", "newest"]
+    (found,) = adapter.parse(at.delivery("now at once"))
+    assert isinstance(found, Inbound)
+
+
 async def test_one_that_cannot_be_read_blocks_no_other(
     adapter: ImessageAdapter, fake: FakeBlueBubbles
 ) -> None:

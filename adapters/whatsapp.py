@@ -260,6 +260,8 @@ class WhatsappAdapter(Adapter):
         ours = self._config.verify_token.encode("utf-8", "surrogatepass")
         if not ours or not hmac.compare_digest(shown, ours):
             raise Forbidden("wrong or missing verify token")
+        if request.query.get("hub.mode") != "subscribe":
+            raise Forbidden("a first call that does not subscribe")
         return Reply(body=request.query.get("hub.challenge", "").encode())
 
     def verify(self, request: Request) -> None:

@@ -79,6 +79,10 @@ class Harness(ABC):
     """Body that is authentic and has wrong types."""
 
 
+SECOND_WAYS = {"imessage_mac": "imessage"}
+"""Harnesses of a channel's second way: file -> adapter."""
+
+
 def adapter_names() -> list[str]:
     """The channels that have a file."""
     names = (module.name for module in pkgutil.iter_modules(adapters.__path__))
@@ -87,7 +91,7 @@ def adapter_names() -> list[str]:
 
 def adapter_classes(name: str) -> list[type[Adapter]]:
     """The adapters that a file declares: there must be one."""
-    module = importlib.import_module(f"adapters.{name}")
+    module = importlib.import_module(f"adapters.{SECOND_WAYS.get(name, name)}")
     members = inspect.getmembers(module, inspect.isclass)
     return [c for _, c in members if issubclass(c, Adapter) and c.__module__ == module.__name__]
 

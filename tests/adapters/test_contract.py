@@ -39,14 +39,22 @@ from adapters.base import (
     Unsupported,
     WebhookReceiver,
 )
-from tests.adapters.harness import Harness, adapter_classes, adapter_names, build, harness
+from tests.adapters.harness import (
+    SECOND_WAYS,
+    Harness,
+    adapter_classes,
+    adapter_names,
+    build,
+    harness,
+)
 
 NAMES = adapter_names()
+WAYS = [*NAMES, *SECOND_WAYS]
 RECEIVERS = [name for name in NAMES if issubclass(adapter_classes(name)[0], WebhookReceiver)]
-LISTENERS = [name for name in NAMES if hasattr(adapter_classes(name)[0], "listen")]
-SITUATIONS = [(name, what) for name in NAMES for what in harness(name).situations]
+LISTENERS = [name for name in WAYS if hasattr(adapter_classes(name)[0], "listen")]
+SITUATIONS = [(name, what) for name in WAYS for what in harness(name).situations]
 FORGERIES = [(name, what) for name in RECEIVERS for what in harness(name).forged()]
-WITH_FILES = [name for name in NAMES if adapter_classes(name)[0].capabilities.media]
+WITH_FILES = [name for name in WAYS if adapter_classes(name)[0].capabilities.media]
 EDITORS = [name for name in NAMES if issubclass(adapter_classes(name)[0], Editor)]
 SECRET_WORDS = ("token", "secret", "password", "key")
 
@@ -144,18 +152,18 @@ def test_an_empty_configuration_says_what_is_missing(name: str) -> None:
     assert all(problem.message and problem.hint for problem in problems)
 
 
-@pytest.mark.parametrize("at", NAMES, indirect=True)
+@pytest.mark.parametrize("at", WAYS, indirect=True)
 def test_a_working_configuration_has_no_problem(at: Any) -> None:
     assert adapter_classes(at.name)[0].problems(at.config(), "") == []
 
 
-@pytest.mark.parametrize("at", NAMES, indirect=True)
+@pytest.mark.parametrize("at", WAYS, indirect=True)
 async def test_building_touches_nothing(at: Any) -> None:
     assert isinstance(made(at, at.config(), Untouched()), Adapter)
 
 
 @pytest.mark.parametrize("plain", [False, True])
-@pytest.mark.parametrize("at", NAMES, indirect=True)
+@pytest.mark.parametrize("at", WAYS, indirect=True)
 async def test_a_send_ends_with_a_receipt(at: Any, transport: Any, plain: bool) -> None:
     adapter = made(at, at.config(), transport)
     await adapter.open(None)
@@ -168,7 +176,7 @@ async def test_a_send_ends_with_a_receipt(at: Any, transport: Any, plain: bool) 
     await adapter.close()
 
 
-@pytest.mark.parametrize("at", NAMES, indirect=True)
+@pytest.mark.parametrize("at", WAYS, indirect=True)
 async def test_two_sends_have_two_receipts(at: Any, transport: Any) -> None:
     adapter = made(at, at.config(), transport)
     first = await adapter.send(Outbound("key1", at.chat_id, "one"))
@@ -176,14 +184,14 @@ async def test_two_sends_have_two_receipts(at: Any, transport: Any) -> None:
     assert first.message_id != second.message_id
 
 
-@pytest.mark.parametrize("at", NAMES, indirect=True)
+@pytest.mark.parametrize("at", WAYS, indirect=True)
 async def test_no_text_breaks_a_send(at: Any, transport: Any) -> None:
     adapter = made(at, at.config(), transport)
     for text in ("lone \ud83d half", "nul \0 in it", "\U0010ffff\ue000", "**open", "[x](y" * 99):
         assert (await adapter.send(Outbound("key", at.chat_id, text))).message_id
 
 
-@pytest.mark.parametrize("at", NAMES, indirect=True)
+@pytest.mark.parametrize("at", WAYS, indirect=True)
 async def test_closing_one_adapter_leaves_the_transport_to_the_others(
     at: Any, transport: Any
 ) -> None:
@@ -211,7 +219,7 @@ async def test_each_failed_send_says_what_kind_it_is(
     assert "words that are private" not in caplog.text
 
 
-@pytest.mark.parametrize("at", NAMES, indirect=True)
+@pytest.mark.parametrize("at", WAYS, indirect=True)
 async def test_secrets_are_in_no_repr_and_no_log(
     at: Any, transport: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -250,7 +258,7 @@ async def test_every_kind_of_file_it_can_send_ends_with_a_receipt(
         assert receipt.message_id
 
 
-@pytest.mark.parametrize("at", NAMES, indirect=True)
+@pytest.mark.parametrize("at", WAYS, indirect=True)
 async def test_what_its_facts_promise_it_can_send(at: Any, transport: Any) -> None:
     adapter = made(at, at.config(), transport)
     await adapter.open(None)
@@ -276,7 +284,7 @@ async def test_a_message_can_be_edited_and_edited_to_the_same(at: Any, transport
     assert at.texts() == ["Hello"]
 
 
-@pytest.mark.parametrize("at", NAMES, indirect=True)
+@pytest.mark.parametrize("at", WAYS, indirect=True)
 async def test_probe_is_one_line_for_people_and_changes_nothing(at: Any, transport: Any) -> None:
     line = await made(at, at.config(), transport).probe()
     assert line.strip()

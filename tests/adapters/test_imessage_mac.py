@@ -370,6 +370,17 @@ async def test_edits_are_seen_although_they_make_no_row(new_mac: FakeMac) -> Non
     assert len(inlet.arrivals) == 2
 
 
+async def test_what_was_unsent_has_no_text_any_more(new_mac: FakeMac) -> None:
+    inlet = RecordingInlet()
+    async with Listening(adapter_on(new_mac), inlet) as line:
+        row = new_mac.say(5, "too fast")
+        await line.got(1)
+        stamp = new_mac.stamp()
+        new_mac.change(row, attributedBody=None, date_edited=stamp, date_retracted=stamp)
+        found = await line.got(2)
+    assert (found[1].text, found[1].is_edit) == ("", True)
+
+
 async def test_a_cursor_that_cannot_be_read_starts_at_the_end(new_mac: FakeMac) -> None:
     new_mac.say(5, "before us")
     inlet = RecordingInlet()

@@ -118,6 +118,8 @@ def test_no_payload_breaks_the_reader(value: Any) -> None:
         ({"hub.verify_token": VERIFY_TOKEN, "hub.challenge": "115"}, b"115"),
         ({"hub.verify_token": VERIFY_TOKEN[:-1], "hub.challenge": "115"}, None),
         ({"hub.challenge": "115"}, None),
+        ({"hub.verify_token": VERIFY_TOKEN, "hub.challenge": "1", "hub.mode": "unsubscribe"}, None),
+        ({"hub.verify_token": VERIFY_TOKEN, "hub.challenge": "1", "hub.mode": ""}, None),
     ],
 )
 def test_metas_first_call_gets_its_challenge_back(

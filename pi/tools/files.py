@@ -61,8 +61,9 @@ class Files:
 
     def open_folder(self) -> int:
         """A descriptor of the folder, made where it is missing; never one behind a link."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
+            self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, exist_ok=True)
             return os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:
             raise ToolError("This conversation's folder cannot be used.") from None

@@ -26,7 +26,8 @@ async def test_write_read_list_delete(files: Files) -> None:
     await files.delete_file("list.txt")
     with pytest.raises(ToolError, match="no file"):
         await files.read_file("list.txt")
-    assert files.folder.stat().st_mode & 0o777 == 0o700
+    for folder in (files.folder, files.folder.parent):
+        assert folder.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize(

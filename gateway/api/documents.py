@@ -36,7 +36,7 @@ def change_person(actor: str, contact: int, field: str, patch: Mapping[str, Any]
         row = Contact.objects.select_for_update().get(pk=contact)
         made = _merged(getattr(row, field), patch)
         Contact.objects.filter(pk=contact).update(**{field: made})
-        _note(actor, f"change_{field}", str(contact))
+        _note(actor, f"change_{field}", f"contact {contact}")
     return made
 
 

@@ -113,5 +113,5 @@ def _touch(row: ApiToken, now: datetime) -> None:
 def _note(actor: str, action: str, row: ApiToken) -> None:
     detail = {"name": row.name, "scopes": row.scopes, "contact": row.contact_id}
     Audit.objects.create(
-        at=clock.now(), actor=actor[:150], action=action, row=row.pk, detail=detail
+        at=clock.now(), actor=actor[:150], action=action, row=f"apitoken {row.pk}", detail=detail
     )

@@ -32,6 +32,8 @@ ACTIONS = {
     "refuse_pairing": "kept somebody out",
     "add_schedule": "added a schedule",
     "cancel_schedule": "ended a schedule",
+    "send_message": "sent a message",
+    "ask_agent": "put a question to an agent",
     "make_token": "made a token",
     "revoke_token": "took a token back",
     "add_": "added a row",

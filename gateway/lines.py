@@ -34,6 +34,7 @@ class Line:
     `state` is starting, up, failing (the inbound side has trouble) or down
     (nothing is sent either). Sends never count as signs of inbound life.
     `opened`: the platform has told us once who we are there.
+    `before`: the last report of an earlier gateway; what has not happened anew is told from it.
     """
 
     name: str
@@ -46,6 +47,9 @@ class Line:
     denied: int = 0
     kept_out: dict[str, int] = field(default_factory=dict)
     opened: bool = False
+    last_error: str = ""
+    last_error_at: datetime | None = None
+    before: dict[str, Any] | None = None
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     guard: Guard = field(init=False)
     albums: Albums = field(default_factory=Albums)
@@ -71,6 +75,11 @@ class Line:
         if (self.state, self.detail) != ("failing", detail):
             logger.warning("channel %s: %s", self.name, detail)
         self.state, self.detail = "failing", detail
+        self.erred(detail)
+
+    def erred(self, detail: str) -> None:
+        """Remember the trouble, also when it is over."""
+        self.last_error, self.last_error_at = detail, clock.now()
 
     def deny(self, count: int) -> None:
         """Somebody without access wrote: counted, not kept."""
@@ -89,14 +98,21 @@ class Line:
 
     def report(self) -> dict[str, Any]:
         """For /readyz and the operator: no secrets, no people."""
+        before = self.before or {}
         return {
             "state": self.state,
             "detail": self.detail,
-            "alive_at": self.alive_at.isoformat() if self.alive_at else None,
-            "last_inbound_at": self.last_inbound_at.isoformat() if self.last_inbound_at else None,
+            "alive_at": _told(self.alive_at),
+            "last_inbound_at": _told(self.last_inbound_at) or before.get("last_inbound_at"),
+            "last_error": self.last_error or before.get("last_error") or "",
+            "last_error_at": _told(self.last_error_at) or before.get("last_error_at"),
             "denied": self.denied,
             **self.kept_out,
         }
+
+
+def _told(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None
 
 
 class Keeper:
@@ -140,6 +156,7 @@ class Keeper:
         """The platform closed this channel: it stops and says so, the rest goes on."""
         logger.error("channel %s is down: %s", line.name, detail)
         line.state, line.detail = "down", detail
+        line.erred(detail)
         line.closed.set()
         self._on_down(line)
 

@@ -44,6 +44,7 @@ from gateway.ledger.recovery import (
     beat,
     close_quarantined,
     hand_back,
+    last_words,
     release_expired,
     renew_leases,
     resume_sessions,
@@ -365,7 +366,10 @@ class Runtime:
         close_quarantined(self._sessions, settings.OPENCLAW_FAILURE_NOTICE)
         beat(GATEWAY)
         for line in self.lines.values():
-            beat(f"channel:{line.name}", dumps(line.report()))
+            name = f"channel:{line.name}"
+            if line.before is None:
+                line.before = last_words(name)
+            beat(name, dumps(line.report()))
 
     async def _flush(self) -> None:
         """With durability `batched`: everything is on the disk this often."""

@@ -22,7 +22,7 @@ from gateway.ledger.recovery import GATEWAY, WORKER
 from gateway.models import Agent, AgentHealth, Heartbeat
 from gateway.runtime import BEAT_SECONDS, Runtime, current
 from sessions_app import clock
-from sessions_app.sql import Row, parse_moment, run
+from sessions_app.sql import Row, moment, parse_moment, run
 
 GATEWAY_SECONDS = 4 * BEAT_SECONDS
 """A gateway that has not beaten for this long is down."""
@@ -34,13 +34,21 @@ LATE = timedelta(minutes=5)
 """Work that waits longer than this, with nothing else wrong, is worth a look."""
 
 _OPEN_TURNS = """
-SELECT t.state, COUNT(*), MIN(t.queued_at) FROM gateway_turn t
+SELECT t.state, COUNT(*), MIN(t.queued_at),
+       MIN(CASE WHEN t.not_before <= %s AND s.handler = 'agent' AND NOT EXISTS (
+           SELECT 1 FROM gateway_turn e
+           WHERE e.session_id = t.session_id AND e.state IN ('queued', 'running')
+             AND (e.state = 'running' OR e.upto_seq < t.upto_seq)) THEN t.not_before END)
+FROM gateway_turn t JOIN sessions_app_session s ON s.id = t.session_id
 WHERE t.state IN ('queued', 'running') GROUP BY t.state
 """
 _OPEN_DELIVERIES = """
-SELECT d.state, COUNT(*), MIN(d.created_at) FROM gateway_delivery d
+SELECT d.state, COUNT(*), MIN(COALESCE(d.retried_at, d.created_at)),
+       MIN(CASE WHEN d.not_before <= %s THEN COALESCE(d.retried_at, d.created_at) END)
+FROM gateway_delivery d
 WHERE d.state IN ('queued', 'sending') GROUP BY d.state
 """
+"""The last column: since when the oldest waits that nothing else holds up."""
 
 _probing: asyncio.Task[dict[str, Any]] | None = None
 _answers: dict[str, Any] = {}
@@ -57,6 +65,8 @@ class Part:
     detail: str = ""
     heard: datetime | None = None
     denied: int = 0
+    error: str = ""
+    error_at: datetime | None = None
     trouble: str = ""
 
 
@@ -92,9 +102,8 @@ def context(request: HttpRequest) -> dict[str, Any]:
     waiting = repair.kinds_waiting(request)
     queues = [*_queues(), *_shelves(waiting)]
     hours = plots.last_hours()
-    failed = [sum(pair) for pair in zip(
-        plots.counted(plots.FAILED, hours), plots.counted(plots.DEAD, hours), strict=True
-    )]  # fmt: skip
+    bad = (plots.FAILED, plots.DEAD)
+    failed = [sum(row) for row in zip(*(plots.counted(sql, hours) for sql in bad), strict=True)]
     findings = [*_broken(core, channels, agents), *_late(queues, core), *_left(waiting)]
     return {
         "findings": findings,
@@ -146,25 +155,32 @@ def _worker(beat: Heartbeat | None) -> Part:
 
 def _channel(name: str, beats: dict[str, Heartbeat]) -> Part:
     """A channel by what the gateway says of it: directly here, else by its last report."""
-    runtime = _runtime()
+    runtime, beat = _runtime(), beats.get(f"channel:{name}")
+    before = beat.detail if beat and isinstance(beat.detail, dict) else {}
     if runtime is not None:
         if name in runtime.left_out:
             return Part(name, "bad", "left out", "python manage.py channels says what is missing")
         line = runtime.lines.get(name)
         report = line.report() if line else {}
     else:
-        beat = beats.get(f"channel:{name}")
         if beat is None:
             return Part(name, "unknown", "not reported", "shown once the gateway has run with it")
-        report = beat.detail if isinstance(beat.detail, dict) else {}
+        report = before
         if (clock.now() - beat.at).total_seconds() > GATEWAY_SECONDS:
             report = report | {"state": "unknown", "detail": "the gateway does not report"}
     state = str(report.get("state") or "unknown")
     mood = {"up": "good", "failing": "bad", "down": "bad"}.get(state, "unknown")
-    heard = _moment(report.get("last_inbound_at"))
     denied = report.get("denied")
-    count = denied if isinstance(denied, int) else 0
-    return Part(name, mood, state, str(report.get("detail") or ""), heard, count)
+    return Part(
+        name,
+        mood,
+        state,
+        str(report.get("detail") or ""),
+        _moment(report.get("last_inbound_at") or before.get("last_inbound_at")),
+        denied if isinstance(denied, int) else 0,
+        str(report.get("last_error") or before.get("last_error") or ""),
+        _moment(report.get("last_error_at") or before.get("last_error_at")),
+    )
 
 
 def _with_trouble(channels: Sequence[Part], waiting: Sequence[Kind]) -> list[dict[str, Any]]:
@@ -221,8 +237,9 @@ def _runtime() -> Runtime | None:
 
 def _queues() -> list[Depth]:
     """What waits and what is under way. Two queries, each over what is open only."""
-    turns = {row[0]: row for row in run(_OPEN_TURNS)}
-    parts = {row[0]: row for row in run(_OPEN_DELIVERIES)}
+    now = (moment(clock.now()),)
+    turns = {row[0]: row for row in run(_OPEN_TURNS, now)}
+    parts = {row[0]: row for row in run(_OPEN_DELIVERIES, now)}
     return [
         _depth("Turns", "queued", turns, "gateway_turn"),
         _depth("Turns", "running", turns, "gateway_turn"),
@@ -244,9 +261,9 @@ def _shelves(waiting: Sequence[Kind]) -> list[Depth]:
 
 
 def _depth(name: str, state: str, rows: dict[str, Row], table: str) -> Depth:
-    _, count, since = rows.get(state, (state, 0, None))
-    oldest = parse_moment(since)
-    late = state == "queued" and oldest is not None and clock.now() - oldest > LATE
+    _, count, since, ready = rows.get(state, (state, 0, None, None))
+    oldest, free = parse_moment(since), parse_moment(ready)
+    late = state == "queued" and free is not None and clock.now() - free > LATE
     address = reverse(f"admin:{table}_changelist") + f"?state__exact={state}"
     return Depth(name, state, count, oldest, address, late)
 

@@ -25,12 +25,12 @@ FROM hours
 MESSAGES = _COUNT.format(table="sessions_app_message", what="x.role = 'user'", time="created_at")
 FAILED = _COUNT.format(
     table="gateway_turn",
-    what="x.state IN ('failed', 'quarantined') AND x.state = 'failed'",
+    what="x.state IN ('failed', 'quarantined')",
     time="ended_at",
 )
 DEAD = _COUNT.format(
     table="gateway_delivery",
-    what="x.state IN ('failed', 'expired', 'unsure')",
+    what="x.state IN ('failed', 'expired', 'unsure') AND NOT x.error_code = 'discarded'",
     time="created_at",
 )
 

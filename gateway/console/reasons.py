@@ -37,6 +37,11 @@ DELIVERIES = {
         "Look into the chat if you can. Discard what arrived; a retry carries the mark "
         "of a repeated message.",
     ),
+    "interrupted": Reason(
+        "Still on its way when it was filed",
+        "It came back out of a file in which it was not sent yet; whether it arrived is not known.",
+        "See the conversation; send it again only if the person still wants it, else discard it.",
+    ),
     "channeldown": Reason(
         "Channel closed",
         "The platform does not accept our credentials.",

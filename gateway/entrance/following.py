@@ -10,9 +10,11 @@ from typing import Any
 
 from channels.db import database_sync_to_async
 from django.db import Error
+from django.db.models import QuerySet
 
 from gateway.entrance import CHANNEL
 from gateway.entrance.wire import Refusal
+from gateway.ledger.busy import SUPERSEDED
 from gateway.models import Delivery, Turn
 from gateway.stream import Frame, Watcher
 from sessions_app.models import SEQ_STEP, Message
@@ -46,8 +48,7 @@ def standing(external_id: str) -> Standing | None:
     message = Message.objects.filter(channel=CHANNEL, external_id=external_id).first()
     if message is None:
         return None
-    turns = Turn.objects.filter(session=message.session_id, upto_seq__gte=message.seq)
-    turn = turns.select_related("agent").order_by("upto_seq", "pk").first()
+    turn = _reaching(session=message.session_id, upto_seq__gte=message.seq).first()
     ended = message.disposition != PENDING
     return Standing(
         session=message.session_id,
@@ -141,6 +142,8 @@ class Following:
             elif await self._is_ours(frame["turn"]):
                 said += self._spoken.more(frame)
                 look = look or frame["state"] != "running"
+                if frame["state"] == "cancelled":
+                    self._turn = ""  # another may have taken its place
         return said, look
 
     async def _is_ours(self, turn: str) -> bool:
@@ -174,4 +177,10 @@ async def reading(function: Any, *arguments: Any) -> Any:
 
 
 def _reaches(turn: str, seq: int) -> bool:
-    return Turn.objects.filter(pk=turn, upto_seq__gte=seq).exists()
+    return _reaching(pk=turn, upto_seq__gte=seq).exists()
+
+
+def _reaching(**wanted: Any) -> QuerySet[Turn]:
+    """Turns that answer, the first one first; those that another took the place of do not."""
+    turns = Turn.objects.filter(**wanted).exclude(error_code=SUPERSEDED)
+    return turns.select_related("agent").order_by("upto_seq", "pk")

@@ -345,3 +345,30 @@ async def test_operators_see_it_live_like_any_other_channel(place: Place) -> Non
         said = (await asking).json()["choices"][0]["message"]["content"]
     assert text == said
     assert text.startswith("ack watch me")
+
+
+def test_an_answer_that_is_interrupted_begins_again_behind_an_empty_line(place: Place) -> None:
+    place.probe.update("gateway.Agent", {}, busy="interrupt")
+    place.agent.behave(tokens=30, delay=0.05)
+    token, second = place.token(), []
+    try:
+        stream = place.client(token).chat.completions.create(
+            model="x", messages=says("first"), stream=True
+        )
+        said = ""
+        for chunk in stream:
+            said += chunk.choices[0].delta.content or ""
+            if said and not second:
+                place.agent.behave()
+                ask = threading.Thread(
+                    target=lambda: second.append(post(place, token, {"messages": says("more")}))
+                )
+                ask.start()
+                second.append(ask)
+        second[0].join(20)
+    finally:
+        place.probe.update("gateway.Agent", {}, busy="queue")
+    assert said.startswith("ack first")
+    assert said.endswith("\n\nack first more")
+    answer = second[1].json()["choices"][0]["message"]["content"]
+    assert answer == "ack first more"

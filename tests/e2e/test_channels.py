@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
+from adapters.base import Request
 from gateway.guard import SLOW_DOWN
+from tests.adapters.harness import Harness, harness
 from tests.e2e.channels import WAYS
 from tests.e2e.channels.base import BUSY_SECONDS, Trouble
 from tests.e2e.channels.whatsapp import WhatsappChannel
@@ -92,6 +97,54 @@ def test_what_is_refused_is_a_dead_letter_at_once_that_shows_no_secret(place: To
         assert len(secret) < 16 or "/" in secret or secret not in str(letter)
     after = place.say(32)
     wait_until(lambda: place.said()[after].replies)
+
+
+CALLED = ["whatsapp", "slack", "imessage_blue"]
+"""Those that the platform calls, here; Telegram's webhook has a world of its own."""
+
+
+def called(place: Town, request: Request) -> int:
+    """The status that a call gets over real HTTP."""
+    (name,) = place.channels
+    url = f"{place.gateway.url}/webhooks/{name}?{urlencode(request.query)}"
+    call = urllib.request.Request(url, request.body, dict(request.headers), method="POST")
+    try:
+        with urllib.request.urlopen(call, timeout=60) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return int(refusal.code)
+
+
+@pytest.mark.parametrize("place", CALLED, indirect=True)
+def test_a_kind_that_nobody_knows_is_200_and_ignored(place: Town) -> None:
+    (name,) = place.channels
+    at = harness(name)
+    before = place.probe.rows("sessions_app.Message", "pk")
+    assert called(place, at.signed(at.unsupported)) == 200
+    assert place.probe.rows("sessions_app.Message", "pk") == before
+
+
+@pytest.mark.parametrize("place", CALLED, indirect=True)
+def test_a_call_that_is_replayed_is_taken_once_and_forged_ones_never(place: Town) -> None:
+    (name,) = place.channels
+    at = harness(name)
+    text = place.expect({"whatsapp": 1111}.get(name, 5), name)
+    for _ in range(3):
+        assert called(place, at.delivery(text, 4711)) == 200
+    assert {called(place, request) for request in forged(at)} == {403}
+    assert len(place.probe.rows("sessions_app.Message", "pk", text=text, role="user")) == 1
+    place.settle()
+    assert place.problems() == {}
+
+
+def forged(at: Harness) -> list[Request]:
+    """What HTTP can carry of it."""
+    return [
+        request
+        for request in at.forged().values()
+        if all(value.isascii() for value in (*request.headers.values(), *request.query.values()))
+    ]
 
 
 REDELIVERIES = 12

@@ -50,10 +50,15 @@ class Town:
     def say(self, person: int, where: str = "") -> str:
         """Somebody writes a message with a new id, which is returned."""
         name = where or next(iter(self.channels))
+        identity = self.expect(person, name)
+        self.channels[name].say(person, identity)
+        return identity
+
+    def expect(self, person: int, where: str) -> str:
+        """The id of a message that the test hands over itself."""
         with self._lock:
             identity = f"m{len(self._said):06d}"
-            self._said[identity] = (name, person)
-        self.channels[name].say(person, identity)
+            self._said[identity] = (where, person)
         return identity
 
     def said(self) -> dict[str, Said]:

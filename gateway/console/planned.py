@@ -183,7 +183,7 @@ class ScheduleAdmin(Operable, Fast, ModelAdmin[Schedule]):
         """Who it is for, and where where that is a group."""
         group = " in a group" if schedule.scope_key.startswith("chat:") else ""
         where = f"{schedule.channel}{group}"
-        return format_html("<bdi>{}</bdi>, {}", schedule.contact, where)
+        return format_html('<bdi>{}</bdi> <span class="quiet">{}</span>', schedule.contact, where)
 
     @admin.display(description="how often")
     def often(self, schedule: Schedule) -> str:

@@ -48,7 +48,7 @@ export class Entry {
 
   // Nobody here asked for it: a schedule or a program did.
   generated() {
-    if (!this.message.querySelector(".by")) this.message.prepend(make("p", "by quiet", "System-generated"));
+    if (!this.message.querySelector(".by")) this.message.prepend(make("p", "by planned", "System-generated"));
   }
 
   at(iso) {

@@ -217,10 +217,10 @@ class ScheduleAdmin(Operable, Fast, ModelAdmin[Schedule]):
         rows = schedule.occurrences.order_by("-due_at")[:SHOWN]
         page = reverse("admin:gateway_occurrence_changelist")
         shown = format_html_join(
-            "", "<li>{} {} {}</li>", ((ago(row.due_at), _state(row), row.reason) for row in rows)
+            "", "{} {} {}<br>", ((ago(row.due_at), _state(row), row.reason) for row in rows)
         )
         link = f"{page}?schedule__id__exact={schedule.pk}"
-        return format_html('<ul>{}</ul><a href="{}">all of them</a>', shown, link)
+        return format_html('{}<a href="{}">all of them</a>', shown, link)
 
 
 class OccurrenceAdmin(Fast, ReadOnly, ModelAdmin[Occurrence]):

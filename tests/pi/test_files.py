@@ -113,6 +113,11 @@ async def test_program_is_stopped_in_time_with_all_that_it_started(files: Files)
         pytest.fail("a child lives on")
 
 
+@pytest.mark.parametrize("command", ["sleep 77 & echo ok", "setsid sleep 3 & echo ok"])
+async def test_what_goes_on_in_the_background_is_not_waited_for(files: Files, command: str) -> None:
+    assert await Programs(files).run_program(command) == "ok\n[exit code 0]"
+
+
 async def test_output_is_bounded(files: Files) -> None:
     result = await Programs(files).run_program("yes")
     assert len(result) < MAX_OUTPUT + 100 and "more than" in result

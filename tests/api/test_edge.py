@@ -257,6 +257,7 @@ def test_same_key_at_once_happens_once() -> None:
     def call() -> None:
         gate.wait()
         statuses.append(Caller(caller.token).post("/messages", ORDER, **{"idempotency-key": "1"}))
+        connection.close()
 
     threads = [threading.Thread(target=call) for _ in range(4)]
     for thread in threads:

@@ -19,8 +19,15 @@ from tests.process import ROOT, free_port
 
 pytestmark = pytest.mark.heavy
 
-FAULTY = {50_901: "hang", 50_902: "huge", 50_903: "garbage", 50_904: "hang_middle"}
-FAULTY_STATUS = 50_905
+FAULTY = {
+    50_901: "#fault=hang",
+    50_902: "#fault=huge",
+    50_903: "#fault=garbage",
+    50_904: "#fault=hang_middle",
+    50_905: "#status=500",
+    50_906: "#fault=close_middle",
+    50_951: "to nobody",  # its agent refuses connections
+}
 OTHERS = range(50_001, 50_007)
 BLOCKS = 12
 MESSAGES = 120
@@ -33,6 +40,8 @@ FAULTY_PAUSE_SECONDS = 1.0
 """The broken sessions' pause: one second after a fault, the next."""
 
 MOST = 1.5
+MORE = 2
+"""Further measurements where one is above; then the median of all counts."""
 
 
 @contextmanager
@@ -57,20 +66,19 @@ def broken_agent() -> Iterator[str]:
 
 @contextmanager
 def faults(made: World) -> Iterator[None]:
-    """While this lasts, five people keep writing to the broken agent: once answered, again."""
+    """While this lasts, these people keep writing to broken agents: once answered, again."""
     over = threading.Event()
 
     def go_on(person: int) -> None:
-        fault = FAULTY.get(person)
         while not over.is_set():
             told = len(made.telegram.texts(person))
-            made.telegram.say(person, f"#fault={fault}" if fault else "#status=500")
+            made.telegram.say(person, FAULTY[person])
             while len(made.telegram.texts(person)) == told and not over.wait(0.05):
                 pass
             over.wait(FAULTY_PAUSE_SECONDS)
 
-    with ThreadPoolExecutor(len(FAULTY) + 1) as pool:
-        sessions = [pool.submit(go_on, person) for person in (*FAULTY, FAULTY_STATUS)]
+    with ThreadPoolExecutor(len(FAULTY)) as pool:
+        sessions = [pool.submit(go_on, person) for person in FAULTY]
         try:
             yield
         finally:
@@ -104,7 +112,27 @@ def p99(seconds: list[float]) -> float:
     return statistics.quantiles(seconds, n=100)[98]
 
 
-@pytest.mark.timeout(300)
+def measured(made: World) -> float:
+    """How much longer the slowest of a hundred waits beside the faults, of the time alone."""
+    alone: list[float] = []
+    beside: list[float] = []
+    for block in range(BLOCKS):
+        if block % 2 == 0:
+            alone += latencies(made, MESSAGES)
+            continue
+        with faults(made):
+            told = len(made.telegram.texts(50_903))
+            wait_until(lambda: len(made.telegram.texts(50_903)) > told)  # noqa: B023
+            beside += latencies(made, MESSAGES)
+    print(
+        f"\np99 alone {p99(alone) * 1000:.1f} ms, beside faults {p99(beside) * 1000:.1f} ms: "
+        f"{p99(beside) / p99(alone):.2f} times; p50 {statistics.median(alone) * 1000:.1f} and "
+        f"{statistics.median(beside) * 1000:.1f} ms; {len(alone)} and {len(beside)} messages"
+    )
+    return p99(beside) / p99(alone)
+
+
+@pytest.mark.timeout(900)
 def test_broken_sessions_leave_the_p99_of_the_others_as_it_was(tmp_path: Path) -> None:
     limits = {
         "OPENCLAW_AGENT_FIRST_TOKEN_SECONDS": "1",
@@ -118,29 +146,23 @@ def test_broken_sessions_leave_the_p99_of_the_others_as_it_was(tmp_path: Path) -
         made.probe.create(
             "gateway.RoutingRule", user_pattern="509*", agent_id=broken["pk"], priority=1
         )
-        latencies(made, MESSAGES)  # warm
-        alone: list[float] = []
-        beside: list[float] = []
-        for block in range(BLOCKS):
-            if block % 2 == 0:
-                alone += latencies(made, MESSAGES)
-                continue
-            with faults(made):
-                told = len(made.telegram.texts(50_903))
-                wait_until(lambda: len(made.telegram.texts(50_903)) > told)  # noqa: B023
-                beside += latencies(made, MESSAGES)
-
-        print(
-            f"\np99 alone {p99(alone) * 1000:.1f} ms, beside faults {p99(beside) * 1000:.1f} ms: "
-            f"{p99(beside) / p99(alone):.2f} times; p50 {statistics.median(alone) * 1000:.1f} and "
-            f"{statistics.median(beside) * 1000:.1f} ms; {len(alone)} and {len(beside)} messages"
+        made.probe.create("gateway.Agent", name="away", url=f"http://127.0.0.1:{free_port()}/")
+        (away,) = made.probe.rows("gateway.Agent", "pk", name="away")
+        made.probe.create(
+            "gateway.RoutingRule", user_pattern="5095*", agent_id=away["pk"], priority=0
         )
+        latencies(made, MESSAGES)  # warm
+        ratios = [measured(made)]
+        if ratios[0] > MOST:
+            ratios += [measured(made) for _ in range(MORE)]
+
         codes = {
             row["error_code"]
             for row in made.probe.rows("gateway.Turn", "error_code", state="failed")
         }
         assert codes == {
             "timeout_first", "too_large", "malformed", "timeout_between", "status_5xx",
+            "interrupted", "unreachable",
         }  # fmt: skip
         assert not any(made.tally.said[name].replies[1:] for name in made.tally.said)
-        assert p99(beside) <= MOST * p99(alone)
+        assert statistics.median(ratios) <= MOST, ratios

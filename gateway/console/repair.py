@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -24,6 +25,9 @@ PAGE = 50
 
 BATCH = 500
 """Rows changed in one transaction, so that the gateway need not wait long."""
+
+SECONDS = 5.0
+"""For how long one request changes rows; what is left then is said, and waits for the next."""
 
 FILTERS = ("what", "channel", "code", "before")
 
@@ -114,10 +118,15 @@ def _act(request: HttpRequest) -> HttpResponse:
     keys = _keys(shelf, form)
     act = getattr(shelf, verb)
     actor = request.user.get_username()
-    done = sum(act(actor, keys[at : at + BATCH]) for at in range(0, len(keys), BATCH))
+    done, tried, until = 0, 0, time.monotonic() + SECONDS
+    while tried < len(keys) and (not tried or time.monotonic() < until):
+        batch = keys[tried : tried + BATCH]
+        done, tried = done + act(actor, batch), tried + len(batch)
     said = f"{done} {shelf.one if done == 1 else shelf.many} {DONE[verb]}."
-    if done < len(keys):
-        said += f" {len(keys) - done} had moved on meanwhile and stayed as they are."
+    if done < tried:
+        said += f" {tried - done} had moved on meanwhile and stayed as they are."
+    if tried < len(keys):
+        said += f" {len(keys) - tried} are left: do the same once more for the next of them."
     messages.add_message(request, messages.SUCCESS if done else messages.WARNING, said)
     return HttpResponseRedirect(_address(form.get("back", "")))
 

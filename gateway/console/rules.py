@@ -58,7 +58,8 @@ class RoutingRuleAdmin(ModelAdmin[RoutingRule]):
             def __init__(self, *args: Any, **options: Any) -> None:
                 super().__init__(*args, **options)
                 for name, field in self.fields.items():
-                    field.widget.attrs["aria-label"] = str(field.label)
+                    plain = getattr(field.widget, "widget", field.widget)
+                    plain.attrs["aria-label"] = str(field.label)
                     if name in WIDTHS:
                         narrow = {"size": WIDTHS[name], "class": "narrow"}
                         field.widget.attrs |= narrow | {"placeholder": str(field.label).lower()}

@@ -9,9 +9,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from gateway.console import reasons
+from gateway.console import reasons, repair
 from gateway.console.repair import EACH, PAGE
 from gateway.models import Audit, Delivery, SetAside, Turn
+from sessions_app import clock
 from sessions_app.models import Message
 from tests.console.things import account, ago, conversation, letter, payload, turn
 
@@ -322,3 +323,21 @@ def test_every_code_of_agents_and_senders_has_plain_words() -> None:
 def test_unknown_code_is_still_said_in_words() -> None:
     assert reasons.of_turn("lost_in_space").title == "Lost in space"
     assert reasons.of_delivery("").title == "Failed"
+
+
+def test_very_many_are_done_in_parts_and_the_rest_is_told(
+    operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repair, "BATCH", 2)
+    monkeypatch.setattr(repair, "SECONDS", 0.0)
+    session = conversation()
+    for _ in range(5):
+        letter(session)
+    form = {"do": "retry", "what": "letters", "channel": "webchat", "code": "refused",
+            "until": clock.now().isoformat(), "all": "1"}  # fmt: skip
+    said = operator.post("/admin/repair/", form, follow=True).content.decode()
+    assert "2 dead letters queued again. 3 are left: do the same once more" in said
+    assert Delivery.objects.filter(state="queued").count() == 2
+    operator.post("/admin/repair/", form)
+    said = operator.post("/admin/repair/", form, follow=True).content.decode()
+    assert "1 dead letter queued again." in said and "are left" not in said

@@ -338,6 +338,6 @@ def test_very_many_are_done_in_parts_and_the_rest_is_told(
     said = operator.post("/admin/repair/", form, follow=True).content.decode()
     assert "2 dead letters queued again. 3 are left: do the same once more" in said
     assert Delivery.objects.filter(state="queued").count() == 2
-    operator.post("/admin/repair/", form)
+    operator.post("/admin/repair/", form, follow=True)
     said = operator.post("/admin/repair/", form, follow=True).content.decode()
     assert "1 dead letter queued again." in said and "are left" not in said

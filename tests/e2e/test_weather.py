@@ -41,8 +41,8 @@ def drop_sockets(made: Town, writers: list[threading.Thread]) -> int:
     discord = made.channels["discord"]
     assert isinstance(discord, DiscordChannel)
     drops = 0
-    while any(writer.is_alive() for writer in writers):
-        writers[0].join(DROP_SECONDS)
+    while alive := [writer for writer in writers if writer.is_alive()]:
+        alive[-1].join(DROP_SECONDS)
         discord.drop()
         drops += 1
     return drops

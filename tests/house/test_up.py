@@ -58,11 +58,11 @@ class Up:
         return self
 
     def children(self) -> dict[str, psutil.Process]:
-        """The child processes by what they run: gateway, run_huey, pi, sh (the guard)."""
+        """The child processes by what they run: gateway, run_huey, pi."""
         found = {}
         for child in psutil.Process(self.process.pid).children():
             words = child.cmdline()
-            found["sh" if words[0].endswith("sh") else words[2].removesuffix(".py")] = child
+            found[words[2].removesuffix(".py")] = child
         return found
 
     def end(self, number: int = signal.SIGINT) -> int:
@@ -138,7 +138,7 @@ def log_in(up: Up, secret: str) -> bool:
 def test_first_start_second_start_and_quiet_end(tmp_path: Path, start: Callable[..., Up]) -> None:
     data_dir = tmp_path / "data"
     up = start(data_dir).ready()
-    assert set(up.children()) == {"gateway", "run_huey", "pi", "sh"}
+    assert set(up.children()) == {"gateway", "run_huey", "pi"}
     assert link(up).startswith(f"{up.url}/chat/?")
     with httpx.Client(follow_redirects=True) as browser:
         page = browser.get(link(up))

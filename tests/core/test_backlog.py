@@ -15,7 +15,7 @@ from adapters.base import Inbound
 from gateway import backlog
 from gateway.ingest import Inlet
 from gateway.ledger import Unavailable
-from gateway.runtime import _sync_to_disk
+from gateway.ledger.recovery import sync_to_disk
 from sessions_app.models import Message
 from sessions_app.sql import run
 from tests.core.house import House, at_points
@@ -141,7 +141,7 @@ async def test_what_was_written_is_synced_to_the_disk_now_and_then() -> None:
 
         def flushed() -> list[str]:
             with statements() as seen:
-                _sync_to_disk()
+                sync_to_disk()
             return seen
 
         seen = await house.ledger.call(flushed, atomic=False)

@@ -150,7 +150,10 @@ def test_retry_all_of_a_kind_asks_first_and_leaves_other_kinds(operator: Client)
         assert row.state in ("failed", "expired")
 
 
-def test_more_than_one_batch_is_retried_and_counted(operator: Client) -> None:
+def test_more_than_one_batch_is_retried_and_counted(
+    operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repair, "SECONDS", 600.0)
     session = conversation()
     Delivery.objects.bulk_create(
         Delivery(session=session, channel="webchat", chat_id="c", text="x", state="failed",

@@ -21,11 +21,12 @@ setup-dev: $(DEV) ## the same, with what testing and linting need
 run: $(BASE) ## start everything and print the chat link and the admin link
 	@$(BIN)/python manage.py up
 
+# Files are shared out among the cores. Heavy runs measure and load the machine: one at a time.
 test: $(DEV) ## the everyday suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
-test-all: $(DEV) ## everything, also browser, nginx, crash and load runs
-	$(BIN)/python -m pytest -m "heavy or not heavy"
+test-all: test ## everything, also browser, nginx, crash and load runs
+	$(BIN)/python -m pytest -m heavy
 
 lint: $(DEV) ## ruff and mypy
 	$(BIN)/ruff check

@@ -16,6 +16,7 @@ from tests.house_rules import (  # noqa: F401  (pytest finds the hooks by name h
     pytest_runtest_makereport,
 )
 from tests.process import Gateway, fresh_data_dir
+from tests.roles import keep_roles
 
 hypothesis_settings.register_profile("unhurried", deadline=None)
 hypothesis_settings.load_profile("unhurried")  # how fast this machine is, is no property
@@ -43,6 +44,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, value in report.user_properties if report.when == "call" else ():
             if name == "said":
                 terminalreporter.write_line(f"{report.nodeid}: {value}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def roles_stay() -> None:
+    """Tests that empty the database leave the roles to the next one."""
+    keep_roles()
 
 
 @pytest.fixture

@@ -82,6 +82,10 @@ def pytest_runtest_makereport(
         attempts.clear()
     if report.skipped and not hasattr(report, "wasxfail"):
         _fail_in_ci(report, item.nodeid)
+    # a lone surrogate that a test logged cannot travel from one process to another
+    report.sections = [
+        (name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections
+    ]
     return report
 
 

@@ -349,7 +349,7 @@ async def test_operators_see_it_live_like_any_other_channel(place: Place) -> Non
 
 def test_an_answer_that_is_interrupted_begins_again_behind_an_empty_line(place: Place) -> None:
     place.probe.update("gateway.Agent", {}, busy="interrupt")
-    place.agent.behave(tokens=30, delay=0.05)
+    place.agent.behave(tokens=300, delay=0.05)  # longer than any machine is slow
     token, second = place.token(), []
     try:
         stream = place.client(token).chat.completions.create(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from importlib import import_module
-from types import SimpleNamespace
 
-from django.apps import apps
 from django.contrib.auth.models import Group, User
-from django.db import connection
 from django.test import Client
+
+from tests.roles import make_roles
 
 
 class Who(IntEnum):
@@ -27,13 +25,6 @@ class Who(IntEnum):
 
 EVERYBODY = [who for who in Who if who is not Who.NOBODY]
 ROLES = (Who.VIEWER, Who.OPERATOR, Who.ADMIN)
-
-
-def make_roles() -> None:
-    """The groups of the migration; a test that emptied the database took them along."""
-    if not Group.objects.filter(name="viewer").exists():
-        migration = import_module("gateway.migrations.0004_roles")
-        migration.make_roles(apps, SimpleNamespace(connection=connection))
 
 
 def account(who: Who) -> User:

@@ -10,9 +10,10 @@ from django.test import Client
 
 from gateway.models import Agent, Audit, Delivery, PairingCode, RoutingRule, SetAside, Turn
 from sessions_app.models import Contact, Session
-from tests.rights.people import EVERYBODY, Who, account, browser, make_roles
+from tests.rights.people import EVERYBODY, Who, account, browser
 from tests.rights.rows import KEY, fill
 from tests.rights.tables import ACTIONS, ADMIN_ACTIONS, TABLES
+from tests.roles import make_roles
 from tests.rows import AGENT_FORM
 
 pytestmark = pytest.mark.django_db

@@ -130,6 +130,7 @@ def test_every_file_the_page_names_is_there(house: House) -> None:
     assert len(seen) >= 9
 
 
+@pytest.mark.django_db
 def test_invite_prints_a_link(settings: object) -> None:
     out, err = StringIO(), StringIO()
     with override_settings(OPENCLAW_PUBLIC_URL="https://chat.example.com"):
@@ -142,6 +143,7 @@ def test_invite_prints_a_link(settings: object) -> None:
     assert guest.user_id in err.getvalue()
 
 
+@pytest.mark.django_db
 def test_invite_again_is_the_same_guest() -> None:
     out = StringIO()
     call_command("invite", "Ada", "--guest", "guest_abc", stdout=out, stderr=StringIO())

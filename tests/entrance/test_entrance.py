@@ -358,7 +358,7 @@ def test_an_answer_that_is_interrupted_begins_again_behind_an_empty_line(place: 
         said = ""
         for chunk in stream:
             said += chunk.choices[0].delta.content or ""
-            if said and not second:
+            if said.startswith("ack first ") and said[10:].strip() and not second:
                 place.agent.behave()
                 ask = threading.Thread(
                     target=lambda: second.append(post(place, token, {"messages": says("more")}))

@@ -11,6 +11,7 @@ from gateway import channels
 from gateway.archiving import forget_files
 from gateway.ledger.ingest import IN_FLIGHT
 from gateway.ledger.recovery import GATEWAY
+from gateway.models import IdempotencyKey
 from sessions_app import clock
 from sessions_app.manager import SessionManager
 from sessions_app.models import Session
@@ -74,6 +75,13 @@ def forget_sessions() -> int:
         forgotten += len(batch)
         if len(batch) < BATCH:
             return forgotten
+
+
+def forget_keys() -> int:
+    """Forget idempotency keys that are older than OPENCLAW_API_KEY_DAYS. How many there were."""
+    before = clock.now() - timedelta(days=settings.OPENCLAW_API_KEY_DAYS)
+    gone, _ = IdempotencyKey.objects.filter(created_at__lt=before).delete()
+    return gone
 
 
 def _last_sign() -> datetime | None:

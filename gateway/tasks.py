@@ -10,9 +10,8 @@ from django.db import transaction
 from huey import crontab
 from huey.contrib.djhuey import HUEY, db_periodic_task, db_task
 
-from gateway.api import once
 from gateway.checkups import check_agents
-from gateway.cleanup import clean_sessions, forget_sessions
+from gateway.cleanup import clean_sessions, forget_keys, forget_sessions
 from gateway.ledger.firing import fire_due, ring_soon
 from gateway.ledger.outcomes import forget_occurrences, settle
 from gateway.ledger.recovery import WORKER, beat
@@ -95,9 +94,9 @@ def catch_up() -> None:
 
 
 @db_periodic_task(crontab(hour="4", minute="7"))
-def forget_keys() -> None:
+def forget_answers() -> None:
     """Idempotency keys go after OPENCLAW_API_KEY_DAYS."""
-    if gone := once.prune():
+    if gone := forget_keys():
         logger.info("forgot %d idempotency keys", gone)
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import orjson
-from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from ninja import Schema
@@ -62,13 +60,6 @@ def once(request: HttpRequest, key: str, asked: Schema, work: Work) -> HttpRespo
         if key and (before := answered(request, key, asked)):
             return before  # somebody was faster, and ours was undone
         raise
-
-
-def prune() -> int:
-    """Forget keys that are older than OPENCLAW_API_KEY_DAYS. How many there were."""
-    before = clock.now() - timedelta(days=settings.OPENCLAW_API_KEY_DAYS)
-    gone, _ = IdempotencyKey.objects.filter(created_at__lt=before).delete()
-    return gone
 
 
 def _keep(request: HttpRequest, key: str, asked: Schema, body: dict[str, Any]) -> None:

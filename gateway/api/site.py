@@ -14,6 +14,7 @@ from ninja.parser import Parser
 from gateway.api import (
     contacts,
     deliveries,
+    handlers,
     me,
     messages,
     problems,
@@ -59,7 +60,7 @@ class Api(NinjaAPI):
 
     def _made(self, document: OpenAPISchema) -> OpenAPISchema:
         needs = self._needs()
-        document["components"]["schemas"]["Problem"] = problems.ProblemOut.model_json_schema()
+        document["components"]["schemas"]["Problem"] = handlers.ProblemOut.model_json_schema()
         for path in document["paths"].values():
             for method, operation in path.items():
                 operation["x-needs"] = needs[operation["operationId"]]
@@ -104,7 +105,7 @@ api = Api(
     docs_url=None,
     parser=StrictParser(),
 )
-problems.install(api)
+handlers.install(api)
 api.add_router("/me", me.router)
 api.add_router("/messages", messages.router)
 api.add_router("/schedules", schedules.router)

@@ -99,14 +99,15 @@ def test_the_wrapper_runs_manage_with_the_services_settings(box: Path) -> None:
     settings.write_text(text)
     wrapper = units.rendered(wrapper).replace("/etc/openclaw/", f"{box}/etc/openclaw/")
     command = wrapper.replace("exec runuser", f"exec {stub}")
-    done = subprocess.run(
-        ["/bin/sh", "-c", command, "openclaw", "invite", "Ada Lovelace"],
-        capture_output=True,
-        text=True,
-        env={"PATH": "/usr/bin:/bin"},
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
+    for arguments in (["migrate", "--verbosity", "0"], ["invite", "Ada Lovelace"]):
+        done = subprocess.run(
+            ["/bin/sh", "-c", command, "openclaw", *arguments],
+            capture_output=True,
+            text=True,
+            env={"PATH": "/usr/bin:/bin"},
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"https://{DOMAIN}/chat/?invite=")
     assert (box / "var/lib/openclaw/secret_key").is_file()
 

@@ -21,12 +21,13 @@ setup-dev: $(DEV) ## the same, with what testing and linting need
 run: $(BASE) ## start everything and print the chat link and the admin link
 	@$(BIN)/python manage.py up
 
-# Files are shared out among the cores. Heavy runs measure and load the machine: one at a time.
+# Files are shared out among the cores. Heavy runs measure and load the machine: one at a
+# time, and always in the same order, so that the figures of two runs can be compared.
 test: $(DEV) ## the everyday suite
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: test ## everything, also browser, nginx, crash and load runs
-	$(BIN)/python -m pytest -m heavy
+	$(BIN)/python -m pytest -m heavy -p no:randomly
 
 lint: $(DEV) ## ruff and mypy
 	$(BIN)/ruff check

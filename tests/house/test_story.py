@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from pi.skills.small_talk import HELP
 from tests.e2e.world import wait_until
 from tests.house.test_up import Up
 from tests.process import fresh_data_dir
@@ -21,6 +22,7 @@ pytestmark = [
         reason="needs Debian's chromium at /usr/bin/chromium",
     ),
 ]
+LAST_WORDS = HELP[-20:]
 TRIES = 5
 """A busy machine may be late with the reload: then it is asked once more."""
 
@@ -42,9 +44,9 @@ def _ask_and_reload(page: Page) -> tuple[list[int], int]:
     wait_until(lambda: len(set(page.evaluate("window.lengths"))) >= 2, 60)
     seen: list[int] = page.evaluate("window.lengths")
     page.reload()
-    expect(page.locator(".entry.running")).to_have_count(0, timeout=60_000)
     answers = page.locator(".entry.assistant .body")
-    expect(answers.last).to_contain_text(re.compile(r"\S"))
+    expect(answers.last).to_contain_text(LAST_WORDS, timeout=60_000)
+    expect(page.locator(".entry.running")).to_have_count(0, timeout=60_000)
     return seen, len(answers.last.inner_text())
 
 

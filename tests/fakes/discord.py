@@ -25,6 +25,7 @@ import argparse
 import asyncio
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -60,7 +61,8 @@ class FakeDiscord(RestSide):
     ) -> None:
         super().__init__(token, dedupe_seconds)
         self.guilds: dict[str, dict[str, Any]] = {}
-        self._busy_until: dict[str, float] = {}
+        self._delayed: Counter[str] = Counter()  # events still to go out, by chat
+        self._last_at: dict[str, float] = {}
         self.gateway = FakeGateway(token, self._ready, self.notify)
         self.url = self.gateway_url = self.origin = ""
         self._port = port
@@ -313,14 +315,23 @@ class FakeDiscord(RestSide):
         """In order within a chat, whatever the weather: chats overtake each other."""
         assert self._loop is not None
         push = self.weather.on_push() if self.weather else Push()
-        chat, now = str(data.get("channel_id")), self._loop.time()
-        at = max(now + push.delay, self._busy_until.get(chat, 0.0) + 0.0001)
-        self._busy_until[chat] = at
-        for _ in range(push.times):
-            if at > now:
-                self._loop.call_at(at, self.gateway.dispatch, kind, data)
-            else:
+        chat = str(data.get("channel_id"))
+
+        def dispatch() -> None:
+            for _ in range(push.times):
                 self.gateway.dispatch(kind, data)
+
+        def dispatch_late() -> None:
+            self._delayed[chat] -= 1
+            dispatch()
+
+        if not push.delay and not self._delayed[chat]:
+            dispatch()
+            return
+        at = max(self._loop.time() + push.delay, self._last_at.get(chat, 0.0) + 0.0001)
+        self._last_at[chat] = at
+        self._delayed[chat] += 1
+        self._loop.call_at(at, dispatch_late)
 
     async def _gateway(self, request: web.Request) -> web.StreamResponse:
         if self.weather and self.weather.on_call() in ("lost", "cut", "broken"):

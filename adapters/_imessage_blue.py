@@ -76,10 +76,12 @@ class BlueBubbles:
         self._named = re.compile(named, re.IGNORECASE)
         self._edited: OrderedDict[str, int] = OrderedDict()
         self._early: dict[str, Inbound] | None = None
+        self._began_ms: int | None = None
 
     async def open(self, webhook_url: str | None) -> None:
         """Say hello, and have the webhook called where there is an address for it."""
         await self._call("GET", "/server/info")
+        self._first()
         if webhook_url is None or not self._secret:
             return
         self._early = {}
@@ -176,7 +178,7 @@ class BlueBubbles:
         """Ask for what is new, again and again; the webhook is only quicker."""
         cursor = await inlet.cursor()
         known = cursor.value if cursor else ""
-        after = int(known) if known.isdecimal() else int(now() * 1000)
+        after = int(known) if known.isdecimal() else self._first()
         if not known:
             await inlet.accept([], str(after))
         pause = POLL_SECONDS
@@ -199,6 +201,12 @@ class BlueBubbles:
                 await inlet.accept([], str(newest))
             after, known = newest, str(newest)
             await asyncio.sleep(POLL_SECONDS)
+
+    def _first(self) -> int:
+        """Where the very first start begins, in milliseconds: at the first call. Asked for
+        before the channel counts as up: nothing falls between that and the first look."""
+        self._began_ms = self._began_ms or int(now() * 1000)
+        return self._began_ms
 
     def _waited(self, messages: list[Json]) -> list[Inbound]:
         """What the webhook brought before the first look, and that look did not see yet."""

@@ -92,7 +92,7 @@ class Mac:
 
     async def open(self) -> None:
         """Raises `ChannelDown` that says which permission is missing."""
-        await asyncio.to_thread(self._db.highest)
+        await asyncio.to_thread(self._reader.first)
         await asyncio.to_thread(self._sweep)
 
     async def probe(self) -> str:

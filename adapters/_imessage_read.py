@@ -47,12 +47,23 @@ class Reader:
         self._named = re.compile(rf"(?<!\w)@?{re.escape(name)}(?!\w)", re.IGNORECASE)
         self._has_name = bool(name)
         self._first_seen: dict[int, float] = {}
+        self._first: Place | None = None
+
+    def first(self) -> Place:
+        """Where the very first start begins: behind what is there at the first call.
+
+        Asked for before the channel counts as up, so that what is written while the
+        listener is still starting is answered. Blocks.
+        """
+        highest = self._db.highest()
+        self._first = self._first or first_place(highest, now())
+        return self._first
 
     async def listen(self, inlet: Inlet) -> None:
         """Look whenever the files change, and every second; runs until cancelled."""
         place = place_of(await inlet.cursor())
         if place is None:
-            place = first_place(await asyncio.to_thread(self._db.highest), now())
+            place = await asyncio.to_thread(self.first)
             await inlet.accept([], place.text())
         saved, pause = time.monotonic(), POLL_SECONDS
         while True:

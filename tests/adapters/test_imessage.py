@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
@@ -144,6 +145,19 @@ async def test_what_was_missed_is_asked_for_from_the_last_time_on(
     assert texts[:250] == [f"m{number}" for number in range(250)]
     assert inlet.position is not None
     assert int(inlet.position.value) >= fake.messages[-1]["dateCreated"]
+
+
+async def test_the_very_first_start_begins_when_the_channel_is_opened(
+    adapter: ImessageAdapter, fake: FakeBlueBubbles
+) -> None:
+    fake.say(5, "before us", dateCreated=int((time.time() - 60) * 1000))
+    await adapter.open(None)
+    fake.say(5, "while the listener starts", missed=True)
+    await asyncio.sleep(0.01)  # the listener starts later than this was said
+    inlet = RecordingInlet()
+    await listening(adapter, inlet, lambda: inlet.arrivals)
+    texts = [one.text for one in inlet.arrivals if isinstance(one, Inbound)]
+    assert texts == ["while the listener starts"]
 
 
 async def test_what_the_webhook_brings_first_waits_for_what_was_missed(

@@ -115,6 +115,15 @@ class Listening:
 # --- reading ------------------------------------------------------------------
 
 
+async def test_the_very_first_start_begins_when_the_channel_is_opened(mac: FakeMac) -> None:
+    mac.say(5, "before us")
+    adapter = adapter_on(mac)
+    await adapter.open(None)
+    mac.say(5, "while the listener starts")
+    async with Listening(adapter, RecordingInlet()) as line:
+        assert [one.text for one in await line.got(1)] == ["while the listener starts"]
+
+
 async def test_reads_what_comes_in_its_order_and_not_what_was_there(mac: FakeMac) -> None:
     mac.say(5, "before us")
     inlet = RecordingInlet()

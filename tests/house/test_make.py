@@ -88,7 +88,7 @@ def test_ci_script_is_sound_and_calls_everything() -> None:
     assert os.access(script_path, os.X_OK)
     subprocess.run(["bash", "-n", str(script_path)], check=True)
     lines = script_path.read_text().splitlines()
-    assert lines[-3:] == ["make lint", "make test", "make test-all"]
+    assert [one for one in lines if one.startswith("make ")] == ["make lint", "make test test-all"]
     assert "set -euo pipefail" in lines
 
 

@@ -15,6 +15,7 @@ import pytest
 from django.conf import settings
 
 from gateway.server import STOP_GRACE_SECONDS
+from pi.config import load
 from tests.deploy import units
 from tests.deploy.nginx import find
 from tests.process import free_port
@@ -64,6 +65,18 @@ def test_a_service_is_started_again_for_ever(name: str) -> None:
     assert unit["StartLimitIntervalSec"] == ["0"]
     assert unit["PartOf"] == unit["WantedBy"] == ["openclaw.target"]
     assert unit["UMask"] == ["0077"]
+
+
+def test_pi_keeps_files_where_its_unit_lets_it_write() -> None:
+    unit = units.read("openclaw-pi.service")
+    (folder,) = unit["StateDirectory"]
+    settings = dict(one.replace("%S", "/var/lib").split("=", 1) for one in unit["Environment"])
+    assert load(settings).files_dir == f"/var/lib/{folder}"
+
+
+def test_programs_that_compile_as_they_run_may_be_started_as_agents() -> None:
+    for name in ("openclaw-gateway.service", "openclaw-worker.service"):
+        assert "MemoryDenyWriteExecute" not in units.read(name)
 
 
 def test_the_target_wants_every_service() -> None:
@@ -140,7 +153,7 @@ def answers(url: str, unit: Unit, seconds: float = 30.0) -> int:
     deadline = time.monotonic() + seconds
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=30) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as refusal:
             with refusal:

@@ -47,7 +47,7 @@ class FullHouse:
 
     def fetch(self, address: str) -> Answer:
         """What the gateway answers the superuser."""
-        answer = httpx.get(self.url + address, cookies={"sessionid": self.key})
+        answer = httpx.get(self.url + address, cookies={"sessionid": self.key}, timeout=30)
         headers = {name.lower(): value for name, value in answer.headers.items()}
         return Answer(answer.status_code, headers, answer.text)
 

@@ -66,7 +66,7 @@ class LiveHouse:
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """One statement on the gateway's database, as another process would."""
         path = self.gateway.data_dir / "openclaw.sqlite3"
-        with contextlib.closing(sqlite3.connect(path, timeout=10)) as database, database:
+        with contextlib.closing(sqlite3.connect(path, timeout=30)) as database, database:
             return database.execute(statement, values).fetchall()
 
     def person(self, browser: Browser, name: str, **options: Any) -> BrowserContext:
@@ -112,7 +112,7 @@ def telegram_settings(telegram_url: str, agent_url: str, **more: str) -> dict[st
     }
 
 
-def until(holds: Callable[[], Any], seconds: float = 15.0) -> Any:
+def until(holds: Callable[[], Any], seconds: float = 30.0) -> Any:
     """What `holds()` returns as soon as that is true."""
     deadline = time.monotonic() + seconds
     while not (found := holds()):

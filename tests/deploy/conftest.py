@@ -57,7 +57,7 @@ class Box:
 def client_of(nginx: Nginx, address: str = "127.0.0.1") -> httpx.Client:
     """The same for an nginx alone."""
     transport = httpx.HTTPTransport(verify=nginx.trust(), local_address=address)
-    return httpx.Client(base_url=nginx.url, transport=transport, timeout=20)
+    return httpx.Client(base_url=nginx.url, transport=transport, timeout=30)
 
 
 @pytest.fixture(scope="package")

@@ -19,7 +19,7 @@ from tests.process import ROOT, free_port
 
 SITE = ROOT / "deploy" / "nginx" / "openclaw.conf"
 NAME = "localhost"
-START_SECONDS = 10.0
+START_SECONDS = 30.0
 
 MAIN = """\
 {user}

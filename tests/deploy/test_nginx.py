@@ -169,14 +169,14 @@ async def test_nginx_survives_a_restart_of_the_gateway(box: Box) -> None:
 
 
 def test_http_is_sent_to_https(box: Box) -> None:
-    answer = httpx.get(f"http://{NAME}:{box.nginx.http}/chat/?a=b", trust_env=False)
+    answer = httpx.get(f"http://{NAME}:{box.nginx.http}/chat/?a=b", trust_env=False, timeout=30)
     assert answer.status_code == 301
     assert answer.headers["location"] == f"https://{NAME}/chat/?a=b"
 
 
 def test_static_files_come_from_nginx_as_the_gateway_would_give_them(box: Box) -> None:
     names = ["chat.css", "chat/main.js", "chat/mark.svg", "variables.css"]
-    with box.client() as client, httpx.Client(base_url=box.gateway.url) as direct:
+    with box.client() as client, httpx.Client(base_url=box.gateway.url, timeout=30) as direct:
         for name in names:
             ours, theirs = (c.get(f"/static/gateway/{name}") for c in (client, direct))
             assert ours.status_code == theirs.status_code == 200, name
@@ -249,7 +249,8 @@ def test_what_stands_in_a_query_is_in_no_log(box: Box) -> None:
             client.post(f"/webhooks/telegram?secret={secrets[1]}", content=b"{}")
             client.post(f"/webhooks/none?secret={secrets[1]}", content=b" " * (4 * MIB + 1))
             client.get("/chat/", headers={"Referer": f"{box.nginx.url}/chat/?x={secrets[0]}"})
-        httpx.get(f"http://{NAME}:{box.nginx.http}/chat/?invite={secrets[2]}", trust_env=False)
+        address = f"http://{NAME}:{box.nginx.http}/chat/?invite={secrets[2]}"
+        httpx.get(address, trust_env=False, timeout=30)
 
     ask_all()
     box.restart_gateway(while_away=ask_all)  # an error log would tell what could not be asked
@@ -265,7 +266,7 @@ def test_old_tls_and_unknown_names_are_refused(box: Box) -> None:
         old.minimum_version = ssl.TLSVersion.TLSv1
         old.maximum_version = ssl.TLSVersion.TLSv1_1
     with (
-        httpx.Client(verify=old, trust_env=False) as client,
+        httpx.Client(verify=old, trust_env=False, timeout=30) as client,
         pytest.raises(httpx.ConnectError, match="ALERT_PROTOCOL_VERSION"),
     ):
         client.get(f"{box.nginx.url}/healthz")
@@ -276,6 +277,7 @@ def test_old_tls_and_unknown_names_are_refused(box: Box) -> None:
             f"http://{NAME}:{box.nginx.http}/",
             headers={"Host": "other.example.com"},
             trust_env=False,
+            timeout=30,
         )
 
 

@@ -92,7 +92,7 @@ class World:
                 return int(refusal.code)
 
 
-def wait_until(holds: Any, seconds: float = 20.0, what: str = "what was waited for") -> Any:
+def wait_until(holds: Any, seconds: float = 30.0, what: str = "what was waited for") -> Any:
     """Returns what `holds()` returns as soon as that is true."""
     deadline = time.monotonic() + seconds
     while not (found := holds()):

@@ -165,14 +165,14 @@ class FakePlatform(ABC):
         async def run() -> Any:
             return act()
 
-        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(30)
 
     def changed(self) -> None:
         """Something happened: whoever waits looks again."""
         event, self._changed = self._changed, asyncio.Event()
         event.set()
 
-    async def until(self, holds: Callable[[], Any], seconds: float = 10.0) -> Any:
+    async def until(self, holds: Callable[[], Any], seconds: float = 30.0) -> Any:
         """Returns what `holds()` returns as soon as that is true."""
         async with asyncio.timeout(seconds):
             while not (found := holds()):

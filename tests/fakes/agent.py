@@ -124,7 +124,7 @@ class FakeAgent:
         self.healthy = True
         self.health_seconds = 0.0
 
-    async def until(self, holds: Callable[[], bool], seconds: float = 5.0) -> None:
+    async def until(self, holds: Callable[[], bool], seconds: float = 30.0) -> None:
         """Wait until `holds()`; an AssertionError after `seconds`."""
         deadline = time.monotonic() + seconds
         while not holds():

@@ -228,7 +228,7 @@ class FakeDiscord(RestSide):
         """Calls of one kind, in order."""
         return [call for call in list(self.calls) if call.what == what]
 
-    def wait_for(self, predicate: Callable[[], Any], timeout: float = 10.0) -> Any:
+    def wait_for(self, predicate: Callable[[], Any], timeout: float = 30.0) -> Any:
         """Blocks until `predicate()` is true. Not for the loop's thread."""
         deadline = time.monotonic() + timeout
         while not (found := predicate()):
@@ -238,7 +238,7 @@ class FakeDiscord(RestSide):
                 self._changed.wait(min(left, LOOK_AGAIN_SECONDS))
         return found
 
-    async def until(self, predicate: Callable[[], Any], timeout: float = 10.0) -> Any:
+    async def until(self, predicate: Callable[[], Any], timeout: float = 30.0) -> Any:
         """The same for async tests."""
         wake = asyncio.Event()
         self._wakes.add(wake)
@@ -265,7 +265,7 @@ class FakeDiscord(RestSide):
         async def run() -> Any:
             return act()
 
-        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(30)
 
     def notify(self) -> None:
         """Something happened: whoever waits looks again."""

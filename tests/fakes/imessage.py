@@ -345,7 +345,7 @@ class FakeMac:
         sql = f"INSERT INTO attachment ({names}) VALUES ({marks})"
         return int(db.execute(sql, list(fields.values())).lastrowid or 0)
 
-    def wait_for(self, holds: Callable[[], Any], seconds: float = 10.0) -> Any:
+    def wait_for(self, holds: Callable[[], Any], seconds: float = 30.0) -> Any:
         """Blocks until `holds()` is true."""
         deadline = time.monotonic() + seconds
         while not (found := holds()):

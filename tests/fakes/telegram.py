@@ -157,7 +157,7 @@ class FakeTelegram(MediaSide):
         """Calls of one method, in order."""
         return [call for call in list(self.calls) if call.method.lower() == method.lower()]
 
-    def wait_for(self, predicate: Callable[[], Any], timeout: float = 10.0) -> Any:
+    def wait_for(self, predicate: Callable[[], Any], timeout: float = 30.0) -> Any:
         """Blocks until `predicate()` is true and returns its value. Not for the loop's thread.
 
         Looks again whenever something happens here, and now and then besides.
@@ -170,7 +170,7 @@ class FakeTelegram(MediaSide):
                 self._changed.wait(min(left, LOOK_AGAIN_SECONDS))
         return found
 
-    async def until(self, predicate: Callable[[], Any], timeout: float = 10.0) -> Any:
+    async def until(self, predicate: Callable[[], Any], timeout: float = 30.0) -> Any:
         """The same for async tests."""
         wake = asyncio.Event()
         self._wakes.add(wake)
@@ -197,7 +197,7 @@ class FakeTelegram(MediaSide):
         async def run() -> Any:
             return act()
 
-        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(30)
 
     def notify(self) -> None:
         """Something happened: whoever waits looks again."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-SECONDS = 10.0
+SECONDS = 30.0
 
 
 class Call:

@@ -8,13 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
+PATIENT_MS = 30_000  # a busy machine may stand still for seconds
 ARGUMENTS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+
+expect.set_options(timeout=PATIENT_MS)
 
 
 @contextmanager
@@ -32,7 +35,7 @@ def new_person(browser: Browser, **options: Any) -> BrowserContext:
     """A browser that belongs to somebody else than every other one."""
     options = {"viewport": {"width": 1100, "height": 800}, "locale": "en-GB", **options}
     context = browser.new_context(**options)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENT_MS)
     return context
 
 

@@ -20,7 +20,7 @@ from tests.web.agent import PlayedAgent
 
 SECRET = "not-a-secret-web-tests"
 PASSWORD = "not-a-password-1"
-SECONDS = 10.0
+SECONDS = 30.0
 
 _MAKE_ACCOUNTS = """
 import json
@@ -80,7 +80,7 @@ class House:
     def guest(self, name: str = "Ada") -> Visitor:
         """A guest who has opened their link."""
         link, user_id = self.invite(name)
-        answer = httpx.get(link)
+        answer = httpx.get(link, timeout=SECONDS)
         assert answer.status_code == 302, answer.text
         self._people.add(user_id)
         return Visitor(self, user_id, f"{COOKIE}={answer.cookies[COOKIE]}")
@@ -99,7 +99,7 @@ class House:
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Run one statement on the gateway's database, as the admin in another process would."""
         path = self.gateway.data_dir / "openclaw.sqlite3"
-        with contextlib.closing(sqlite3.connect(path, timeout=10)) as database, database:
+        with contextlib.closing(sqlite3.connect(path, timeout=30)) as database, database:
             return database.execute(statement, values).fetchall()
 
     def memory(self) -> int:

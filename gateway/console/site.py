@@ -11,6 +11,7 @@ from django.urls import URLPattern, URLResolver, path
 
 from gateway.console import actions, compare, live, overview, repair
 from gateway.console.audit import Audited
+from gateway.console.lookups import Narrow
 
 
 class ConsoleSite(AdminSite):
@@ -36,9 +37,9 @@ class ConsoleSite(AdminSite):
         ]
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
-        """Every table comes with the audit."""
+        """Every table comes with the audit, and answers only what its own links ask."""
         plain = admin_class or ModelAdmin
-        audited = type(plain.__name__, (Audited, plain), {"__module__": plain.__module__})
+        audited = type(plain.__name__, (Audited, Narrow, plain), {"__module__": plain.__module__})
         super().register(model_or_iterable, audited, **options)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:

@@ -24,13 +24,18 @@ FOR_ALL = (4, 80007, 130429)
 AGAIN = (1, 2, 131000, 131016, 131057)
 """Graph's own trouble: it says that it did nothing."""
 
-DOWN = (0, 3, 10, 190, 368, 131005, 131031, 131042, 131045, *range(200, 300))
+DOWN = (0, 3, 190, 368, 131031, 131042, 131045)
+PERMISSION = (10, 131005, *range(200, 300))
 WINDOW = 131047
 MAX_TEMPLATE_CODE = range(132000, 133000)
 
 
 class OutsideWindow(Refused):
     """More than 24 hours since the person wrote: only templates are taken."""
+
+
+class NotPermitted(ChannelDown):
+    """The token is good, but it lacks the permission for this call."""
 
 
 def translated(answer: Answer, *secrets: str) -> SendError:
@@ -44,6 +49,8 @@ def translated(answer: Answer, *secrets: str) -> SendError:
         return RateLimited(detail, wait, "bot" if code in FOR_ALL else "lane")
     if code == WINDOW:
         return OutsideWindow(f"outside the 24-hour window, only templates go out: {detail}")
+    if code in PERMISSION:
+        return NotPermitted(detail)
     if code in DOWN:
         return ChannelDown(detail)
     if code in AGAIN or error.get("is_transient") is True:

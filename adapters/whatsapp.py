@@ -29,19 +29,26 @@ from adapters._dialect import Dialect, render
 from adapters._http import Multipart
 from adapters._phone import e164
 from adapters._rest import UPLOAD_SECONDS, Rest, decode
-from adapters._text import clean, cut, length
+from adapters._text import clean, length
 from adapters._webhook import check_signature, missing, needs_https
-from adapters._whatsapp_errors import OutsideWindow, translated
+from adapters._whatsapp_content import (
+    MAX_BUTTON_TEXT,
+    as_buttons,
+    as_file,
+    as_link,
+    as_location,
+    as_text,
+    uploadable,
+)
+from adapters._whatsapp_errors import NotPermitted, OutsideWindow, translated
 from adapters._whatsapp_update import read_webhook
 from adapters.base import (
     Adapter,
     Arriving,
-    Button,
     Capabilities,
     File,
     Forbidden,
     Inbound,
-    Location,
     Media,
     Outbound,
     Problem,
@@ -58,7 +65,8 @@ from adapters.base import (
 
 GRAPH = "https://graph.facebook.com"
 MEGABYTE = 1024 * 1024
-MAX_TITLE, MAX_BUTTON_ID, MAX_BUTTON_TEXT, MAX_CAPTION = 20, 256, 1024, 1024
+MAX_PARAMETER = 1024
+PERMISSION = "whatsapp_business_messaging"
 
 MARKS = Dialect(bold="*", italic="_", strike="~", code="`", fence="```")
 
@@ -94,6 +102,7 @@ class WhatsappAdapter(Adapter):
             "video": 16 * MEGABYTE,
             "audio": 16 * MEGABYTE,
             "voice": 16 * MEGABYTE,
+            "animation": 16 * MEGABYTE,
             "sticker": 100 * 1024,
             "file": 100 * MEGABYTE,
         },
@@ -149,7 +158,7 @@ class WhatsappAdapter(Adapter):
                 raise Refused(refusal.detail) from None
 
     def _has_template(self, outbound: Outbound) -> bool:
-        return bool(self._config.template and outbound.text)
+        return bool(self._config.template and outbound.text and outbound.file is None)
 
     async def _send(self, outbound: Outbound, content: Mapping[str, Any]) -> Receipt:
         message = {
@@ -171,39 +180,41 @@ class WhatsappAdapter(Adapter):
         if outbound.file is not None:
             return await self._file(outbound.file, text)
         if outbound.location is not None and not text:
-            return {"type": "location", "location": _place(outbound.location)}
+            return as_location(outbound.location)
         if (place := outbound.location) is not None:  # a place has no caption: both as text
             text = f"{place.name or 'location'}: {place.latitude}, {place.longitude}\n{text}"
         if not outbound.plain:
             text = render(text, MARKS, self.capabilities.text_limit, "utf16")
-        if outbound.buttons and length(text, "utf16") <= MAX_BUTTON_TEXT:
-            return {"type": "interactive", "interactive": _buttons(text, outbound.buttons)}
-        text = "\n".join([text, *(f"• {button.text}" for button in outbound.buttons)])
-        return {"type": "text", "text": {"body": text, "preview_url": False}}
+        return as_buttons(text, outbound.buttons) if outbound.buttons else as_text(text)
 
     async def _file(self, file: File, caption: str) -> dict[str, Any]:
         """The file is uploaded first; only the message that names it is sent."""
-        form = {"messaging_product": "whatsapp", "type": file.mime}
+        if (taken := uploadable(file)) is None:
+            return as_link(file, caption)
+        form = {"messaging_product": "whatsapp", "type": taken.mime}
         path = f"{self._config.phone_number_id}/media"
         try:
-            answer = await self._call("POST", path, body=Multipart(form, "file", file))
+            answer = await self._call("POST", path, body=Multipart(form, "file", taken))
         except Unsure as failure:
             raise Transient(failure.detail) from None
+        except NotPermitted as failure:  # of this call: texts may still go out
+            detail = f"no permission to upload files ({PERMISSION}): {failure.detail}"
+            raise Refused(detail) from None
         if not isinstance(handle := answer.get("id"), str):
             raise Transient("an upload without an id")
-        kind = _kind(file)
-        media: dict[str, Any] = {"id": handle}
-        if caption and kind not in ("image", "video"):
-            kind = "document"  # the others have no caption
-        if kind == "document":
-            media["filename"] = file.name
-        if caption:
-            media["caption"] = cut(caption, MAX_CAPTION, "utf16")
-        return {"type": kind, kind: media}
+        return as_file(taken, handle, caption)
 
     def _template(self, text: str) -> dict[str, Any]:
-        """The text as the template's one parameter, which may not hold line breaks."""
-        folded = " ".join(clean(text).split())[:1024]
+        """The text as the template's one parameter, which may not hold line breaks.
+
+        Raises `Refused` where it does not fit: half a text would count as sent.
+        """
+        folded = " ".join(clean(text).split())
+        if length(folded, "utf16") > MAX_PARAMETER:
+            raise Refused(
+                "outside the 24-hour window, and longer than the "
+                f"{MAX_PARAMETER:,} characters that a template takes"
+            )
         body = {"type": "body", "parameters": [{"type": "text", "text": folded}]}
         return {
             "type": "template",
@@ -297,50 +308,12 @@ class WhatsappAdapter(Adapter):
         return [*missing(cls.name, config, hints), *needs_https(own, public_url)]
 
 
-_TAKEN = {  # what Graph takes as what; everything else is a document
-    "image": ("image/jpeg", "image/png"),
-    "sticker": ("image/webp",),
-    "audio": ("audio/aac", "audio/amr", "audio/mpeg", "audio/mp4", "audio/ogg"),
-    "video": ("video/mp4", "video/3gpp"),
-}
-
-
-def _kind(file: File) -> str:
-    """As what a file goes out: by its content, and a `file` (too large for more) as that."""
-    mime = file.mime.partition(";")[0].strip().lower()
-    kind = {"voice": "audio", "animation": "video"}.get(file.kind, file.kind)
-    if kind == "sticker" and mime not in _TAKEN[kind]:
-        kind = "image"
-    return kind if mime in _TAKEN.get(kind, ()) else "document"
-
-
 def _recipient(outbound: Outbound) -> dict[str, str]:
     """Groups by their id, people by their phone number, or else by their business-scoped id."""
     if outbound.target.get("is_group"):
         return {"recipient_type": "group", "to": outbound.chat_id}
     name = "to" if outbound.chat_id.isdecimal() else "recipient"
     return {"recipient_type": "individual", name: outbound.chat_id}
-
-
-def _place(location: Location) -> dict[str, Any]:
-    place = {"latitude": location.latitude, "longitude": location.longitude}
-    return {**place, "name": location.name} if location.name else place
-
-
-def _buttons(text: str, buttons: Sequence[Button]) -> dict[str, Any]:
-    return {
-        "type": "button",
-        "body": {"text": text},
-        "action": {
-            "buttons": [
-                {
-                    "type": "reply",
-                    "reply": {"id": one.value[:MAX_BUTTON_ID], "title": one.text[:MAX_TITLE]},
-                }
-                for one in buttons
-            ]
-        },
-    }
 
 
 def _origin(url: str) -> tuple[str, str]:

@@ -240,7 +240,8 @@ async def test_secrets_are_in_no_repr_and_no_log(
 def stored(folder: Path, kind: str) -> File:
     path = folder / kind
     path.write_bytes(b"content of a file" * 1000)
-    return File(kind, path, "application/octet-stream", f"a {kind}.bin", 17_000)
+    url = f"https://example.com/media/{kind}.bin"
+    return File(kind, path, "application/octet-stream", f"a {kind}.bin", 17_000, url)
 
 
 @pytest.mark.parametrize("at", WITH_FILES, indirect=True)

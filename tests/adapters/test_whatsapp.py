@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from adapters._text import length
 from adapters._whatsapp_update import read_webhook
 from adapters.base import (
     Button,
+    ChannelDown,
     File,
     Forbidden,
     Inbound,
@@ -221,12 +222,59 @@ async def test_a_window_that_is_found_closed_later_is_answered_with_the_template
     assert fake.texts() == ["[note] hi" if template else "hi"]
 
 
+async def test_the_template_carries_all_of_a_text_or_nothing(
+    at: WhatsappHarness, fake: FakeWhatsapp, transport: httpx.AsyncBaseTransport
+) -> None:
+    adapter = WhatsappAdapter(at.config(template="note"), transport)
+    fake.close_window(PERSON)
+    await adapter.send(out("a" * 1024))
+    for more in ({}, {"fallback": True}):
+        with pytest.raises(Refused, match="longer than the 1,024 characters"):
+            await adapter.send(out("a" * 1025, **more))
+    assert fake.texts() == ["[note] " + "a" * 1024]
+
+
+async def test_the_template_never_stands_for_a_file(
+    at: WhatsappHarness,
+    fake: FakeWhatsapp,
+    transport: httpx.AsyncBaseTransport,
+    tmp_path: Path,
+) -> None:
+    """Its mark of a repeat alone would count as the file."""
+    (tmp_path / "x").write_bytes(b"x")
+    file = File("image", tmp_path / "x", "image/png", "x.png", 1)
+    fake.close_window(PERSON)
+    with pytest.raises(Refused, match="24-hour"):
+        await WhatsappAdapter(at.config(template="note"), transport).send(out("(again)", file=file))
+    assert fake.sent == []
+
+
 async def test_buttons_come_back_as_their_value(
     adapter: WhatsappAdapter, fake: FakeWhatsapp
 ) -> None:
-    await adapter.send(out("Which?", buttons=[Button("A" * 30, "a"), Button("B", "b")]))
+    await adapter.send(out("Which?", buttons=[Button("A" * 20, "a"), Button("B", "b")]))
     buttons = fake.sent[0].message["interactive"]["action"]["buttons"]
-    assert [one["reply"]["id"] for one in buttons] == ["a", "b"]
+    assert [one["reply"] for one in buttons] == [
+        {"id": "a", "title": "A" * 20},
+        {"id": "b", "title": "B"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "buttons",
+    [
+        [Button("A" * 20 + "1", "a"), Button("B", "b")],
+        [Button("Yes", "y"), Button("Yes", "n")],
+        [Button("Yes", "y"), Button("No", "y")],
+        [Button("Yes", "y" * 257)],
+    ],
+    ids=["a long title", "two titles alike", "two values alike", "a long value"],
+)
+async def test_buttons_that_whatsapp_would_not_take_are_lines_of_the_text(
+    adapter: WhatsappAdapter, fake: FakeWhatsapp, buttons: list[Button]
+) -> None:
+    await adapter.send(out("Which?", buttons=buttons))
+    assert fake.texts() == ["\n".join(["Which?", *(f"• {one.text}" for one in buttons)])]
 
 
 async def test_buttons_under_a_text_too_long_for_them_are_lines_of_it(
@@ -265,15 +313,12 @@ async def test_a_place_is_a_place_and_text_beside_it_is_not_lost(
         ("image", "image/png", "", "image"),
         ("image", "image/jpeg", "(again)", "image"),
         ("image", "image/webp", "", "document"),
-        ("image", "image/heif", "", "document"),
-        ("animation", "image/gif", "", "document"),
         ("animation", "video/mp4", "", "video"),
         ("video", "video/3gpp", "", "video"),
-        ("video", "video/webm", "", "document"),
+        ("animation", "video/mp4", "(again)", "video"),
         ("voice", "audio/ogg; codecs=opus", "", "audio"),
         ("voice", "audio/ogg", "(again)", "document"),
         ("audio", "audio/mpeg", "", "audio"),
-        ("audio", "audio/wav", "", "document"),
         ("sticker", "image/webp", "", "sticker"),
         ("sticker", "image/png", "", "image"),
         ("file", "image/png", "(again)", "document"),
@@ -300,6 +345,58 @@ async def test_files_are_uploaded_and_then_sent(
     assert message["type"] == sent_as
     assert message[sent_as].get("caption", "") == caption
     assert fake.called("upload")[0].headers["content-type"].startswith("multipart/form-data")
+
+
+@pytest.mark.parametrize("mime", ["text/csv", "text/markdown", "text/plain; charset=utf-8"])
+async def test_every_text_is_uploaded_as_plain_text_under_its_name(
+    adapter: WhatsappAdapter, fake: FakeWhatsapp, tmp_path: Path, mime: str
+) -> None:
+    (tmp_path / "x").write_bytes(b"a,b")
+    await adapter.send(out(file=File("file", tmp_path / "x", mime, "table.csv", 3)))
+    (upload,) = fake.uploads.values()
+    assert upload == ("table.csv", b"a,b", "text/plain")
+    assert fake.sent[0].message["document"]["filename"] == "table.csv"
+
+
+@pytest.mark.parametrize(
+    ("kind", "mime"),
+    [
+        ("file", "application/octet-stream"),
+        ("file", "application/json"),
+        ("file", "application/zip"),
+        ("animation", "image/gif"),
+        ("image", "image/heif"),
+        ("video", "video/webm"),
+        ("audio", "audio/wav"),
+    ],
+)
+async def test_a_file_that_whatsapp_does_not_take_goes_out_as_a_link(
+    adapter: WhatsappAdapter, fake: FakeWhatsapp, tmp_path: Path, kind: str, mime: str
+) -> None:
+    (tmp_path / "x").write_bytes(b"x")
+    file = File(kind, tmp_path / "x", mime, "a.zip", 1, "https://example.com/media/1/a.zip")
+    await adapter.send(out(file=file))
+    await adapter.send(out("(again)", file=file))
+    link = "a.zip: https://example.com/media/1/a.zip"
+    assert fake.texts() == [link, f"(again)\n{link}"]
+    assert not fake.uploads
+    with pytest.raises(Refused, match=mime):
+        await adapter.send(out(file=replace(file, url="")))
+
+
+@pytest.mark.parametrize("code", [10, 200, 299, 131005])
+async def test_a_permission_that_is_missing_for_uploads_stops_no_texts(
+    adapter: WhatsappAdapter, fake: FakeWhatsapp, tmp_path: Path, code: int
+) -> None:
+    (tmp_path / "x").write_bytes(b"x")
+    file = File("image", tmp_path / "x", "image/png", "x.png", 1)
+    body = json.dumps({"error": {"code": code, "message": "permission denied"}}).encode()
+    fake.fail("upload", status=403, body=body)
+    with pytest.raises(Refused, match="whatsapp_business_messaging"):
+        await adapter.send(out(file=file))
+    fake.fail("send", status=403, body=body)
+    with pytest.raises(ChannelDown):
+        await adapter.send(out("hi"))
 
 
 async def test_an_upload_that_fails_has_sent_nothing(

@@ -33,12 +33,25 @@ PNID = "106540352242922"
 VERSION = "v25.0"
 
 
-TAKEN = {  # docs: Supported Media Types; documents may be anything
+TAKEN = {  # docs: Supported Media Types
     "image": {"image/jpeg", "image/png"},
     "sticker": {"image/webp"},
     "audio": {"audio/aac", "audio/amr", "audio/mpeg", "audio/mp4", "audio/ogg"},
     "video": {"video/mp4", "video/3gpp"},
 }
+UPLOADED = set().union(
+    *TAKEN.values(),
+    {
+        "text/plain",
+        "application/pdf",
+        "application/msword",
+        "application/vnd.ms-excel",
+        "application/vnd.ms-powerpoint",
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    },
+)
 
 
 @dataclass(slots=True)
@@ -173,9 +186,7 @@ class FakeWhatsapp(FakePlatform):
                 return _checked(content["body"], 4096)
             case "interactive":
                 buttons = content["action"]["buttons"]
-                titles = [one["reply"]["title"] for one in buttons]
-                if not 1 <= len(buttons) <= 3 or any(not 0 < len(t) <= 20 for t in titles):
-                    raise GraphError(400, 131009, "(#131009) Parameter value is not valid")
+                _check_buttons([one["reply"] for one in buttons])
                 return _checked(content["body"]["text"], 1024)
             case "location":
                 return f"{content['latitude']}, {content['longitude']}"
@@ -183,7 +194,7 @@ class FakeWhatsapp(FakePlatform):
                 (parameter,) = content["components"][0]["parameters"]
                 if "\n" in parameter["text"]:
                     raise GraphError(400, 132018, "(#132018) New line in a parameter")
-                return f"[{content['name']}] {parameter['text']}"
+                return f"[{content['name']}] {_checked(parameter['text'], 1024)}"
         if content.get("id") not in self.uploads:
             raise GraphError(400, 131053, "(#131053) Media upload error")
         taken = TAKEN.get(kind)
@@ -214,6 +225,8 @@ class FakeWhatsapp(FakePlatform):
                 return error.reply
             if not isinstance(file, web.FileField) or form.get("messaging_product") != "whatsapp":
                 return GraphError(400, 100, "(#100) Invalid parameter").reply
+            if file.content_type.partition(";")[0] not in UPLOADED:
+                return GraphError(400, 100, "(#100) Param file must be of a supported type").reply
             handle = f"90{len(self.uploads)}"
             self.uploads[handle] = (file.filename, file.file.read(), str(form["type"]))
             return json_reply({"id": handle})
@@ -252,6 +265,15 @@ class FakeWhatsapp(FakePlatform):
             return web.Response(body=self.files[name][1])
 
         return await self.answer("file", request, name, act)
+
+
+def _check_buttons(replies: list[dict[str, str]]) -> None:
+    """One to three, none too long, no two alike."""
+    for name, limit in (("title", 20), ("id", 256)):
+        said = [reply[name] for reply in replies]
+        long = any(not 0 < len(one) <= limit for one in said)
+        if long or len(set(said)) < len(said) or not 1 <= len(said) <= 3:
+            raise GraphError(400, 131009, "(#131009) Parameter value is not valid")
 
 
 def _checked(text: str, limit: int) -> str:

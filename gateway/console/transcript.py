@@ -16,6 +16,7 @@ from typing import Any
 
 from gateway.console.kept import Kept, files_of
 from gateway.models import Delivery, Turn
+from gateway.traces import counted, merged
 from sessions_app.models import SEQ_STEP, Message, Session
 
 PAGE = 200
@@ -162,14 +163,14 @@ class Call:
         return " · ".join(facts)
 
     @property
-    def event_count(self) -> int:
-        """Tool calls and thoughts."""
-        return len(self.row.events) if isinstance(self.row.events, list) else 0
+    def doings(self) -> str:
+        """Tool calls and thoughts, counted; empty where there was neither."""
+        return counted(merged(self.row.events))
 
     @property
     def events(self) -> str:
         """What each of them was, one below the other."""
-        return "\n\n".join(_event(event) for event in self.row.events)
+        return "\n\n".join(_event(event) for event in merged(self.row.events))
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +268,8 @@ def before(session: Session, seq: int | None = None) -> Page:
     earlier = len(rows) > len(kept)
     # a turn stands behind what it answers, which may be the last message of the page before
     start = step(kept[-1].seq) if earlier else 0
-    return _page(session, kept[::-1], start, seq, earlier)
+    calls = _calls(session, start, None if seq is None else step(seq))
+    return _page(kept[::-1], calls, seq, earlier)
 
 
 def around(session: Session, seq: int) -> Page:
@@ -278,11 +280,15 @@ def around(session: Session, seq: int) -> Page:
 
 
 def since(session: Session, seq: int) -> Page:
-    """Everything from place `seq` on, the newest `PAGE` at most."""
+    """From place `seq` on, `PAGE` messages at most; the next page begins at its `end`."""
     messages = Message.objects.filter(session=session, seq__gte=seq)
-    rows = list(messages.order_by("-seq")[:PAGE])
-    start = max(seq, rows[-1].seq) if len(rows) == PAGE else seq
-    return _page(session, rows[::-1], step(start), None, False)
+    rows = list(messages.order_by("seq")[: PAGE + 1])
+    kept = _fitting(rows[:PAGE])
+    end = rows[len(kept)].seq if len(rows) > len(kept) else None
+    if end is not None and kept[0].seq < step(end):
+        end = step(end)  # a message and what answers it stay on one page
+        kept = [row for row in kept if row.seq < end]
+    return _page(kept, _calls(session, seq, end), end, False)
 
 
 def siblings(session: Session) -> Siblings:
@@ -306,10 +312,9 @@ def _fitting(rows: list[Message]) -> list[Message]:
 
 
 def _page(
-    session: Session, rows: list[Message], start: int, end: int | None, earlier: bool
+    rows: list[Message], calls: dict[int, list[Call]], end: int | None, earlier: bool
 ) -> Page:
     ids = [row.pk for row in rows]
-    calls = _calls(session, start, end)
     files = files_of(ids)
     parts: dict[int, list[Delivery]] = defaultdict(list)
     for part in Delivery.objects.filter(message__in=ids).order_by("part", "pk"):
@@ -327,7 +332,7 @@ def _calls(session: Session, start: int, end: int | None) -> dict[int, list[Call
     """The turns that answer messages in this range, by place, oldest first."""
     turns = Turn.objects.filter(session=session, upto_seq__gte=start).select_related("agent")
     if end is not None:
-        turns = turns.filter(upto_seq__lt=step(end))
+        turns = turns.filter(upto_seq__lt=end)
     found: dict[int, list[Call]] = defaultdict(list)
     for turn in turns.order_by("-upto_seq", "-pk")[: 2 * PAGE]:
         found[turn.upto_seq].insert(0, Call(turn))

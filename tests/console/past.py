@@ -171,6 +171,16 @@ def named(name: str, user_id: str) -> str:
     return story.end()
 
 
+def stuck() -> str:
+    """A short conversation whose answer cannot be sent yet."""
+    story = Story("Waiting Long", "guest_stuck")
+    story.ask("Hello")
+    story.turn()
+    message = story.answer("Hello!", parts=0)
+    story.part(message, 0, state="queued", not_before=clock.now() + timedelta(days=1))
+    return story.end()
+
+
 def ten_thousand() -> str:
     """A conversation of 10,000 messages."""
     story = Story("Long Talk", "guest_long", 30)

@@ -219,6 +219,61 @@ def test_pages_meet_without_gap_or_repetition() -> None:
     assert keys == wanted
 
 
+def entries_of(page: str) -> list[str]:
+    return re.findall(r'<article [^>]*?id="(\w+)"', page)
+
+
+def test_news_come_in_pages_that_meet_without_gap_or_repetition() -> None:
+    Agent.objects.get_or_create(name="pi", defaults={"url": "http://127.0.0.1:9/"})
+    story = past.Story("Ada", "guest_2")
+    for number in range(210):
+        story.ask(f"question {number}")
+        story.turn("failed" if number % 30 == 29 else "done")
+        if number % 30 != 29:
+            story.answer(f"answer {number}", parts=0)
+    pk = story.end()
+    viewer = login("viewer")
+    part = reverse("admin:conversation-entries", args=(pk,))
+    keys: list[str] = []
+    place, pages = "0", 0
+    while place:
+        page = viewer.get(part, {"since": place}).content.decode()
+        keys += entries_of(page)
+        found = re.search(r'data-end="(\d*)"', page)
+        assert found
+        place, pages = found[1], pages + 1
+    wanted = []
+    for message in Message.objects.filter(session=pk).order_by("seq"):
+        wanted.append(f"m{message.pk}")
+        if message.role == "user" and (message.seq // 1000 - 1) % 30 == 29:
+            wanted.append(f"t{Turn.objects.get(session=pk, upto_seq=message.seq).pk}")
+    assert keys == wanted
+    assert pages == 3
+
+
+def test_many_words_of_an_operator_after_one_message_are_all_told() -> None:
+    Agent.objects.get_or_create(name="pi", defaults={"url": "http://127.0.0.1:9/"})
+    story = past.Story("Ada", "guest_2")
+    story.ask("question")
+    turn = story.turn("failed")
+    messages = [
+        Message(session=story.session, seq=1500 + number, role="assistant", origin="operator",
+                channel="webchat", text="word", created_at=story.at)
+        for number in range(250)
+    ]  # fmt: skip
+    Message.objects.bulk_create(messages)
+    pk = story.end()
+    viewer = login("viewer")
+    part = reverse("admin:conversation-entries", args=(pk,))
+    first = viewer.get(part, {"since": "1000"}).content.decode()
+    end = re.search(r'data-end="(\d+)"', first)
+    assert end
+    rest = viewer.get(part, {"since": end[1]}).content.decode()
+    keys = entries_of(first) + entries_of(rest)
+    assert len(keys) == len(set(keys)) == 252
+    assert f"t{turn.pk}" in entries_of(first)
+
+
 @pytest.mark.parametrize("query", ["at=x", "at=-1", "at=" + "9" * 40, "at=999999999"])
 def test_odd_places_do_no_harm(session: Session, query: str) -> None:
     assert login("viewer").get(f"{address(session)}?{query}").status_code == 200

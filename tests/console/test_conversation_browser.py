@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, WebSocketRoute, expect
 
 from tests.process import manage
 from tests.web import browser as browsers
@@ -34,7 +34,7 @@ from django.test import Client
 from tests.console import past
 made = {"everything": past.everything(), "long": past.ten_thousand(),
         "named": past.named(past.LONG_NAME, "guest_name"),
-        "hostile": past.named(past.XSS, "guest_xss")}
+        "hostile": past.named(past.XSS, "guest_xss"), "stuck": past.stuck()}
 for role in ("viewer", "operator"):
     user = User.objects.create_user(role, is_staff=True)
     user.groups.set(Group.objects.filter(name=role))
@@ -76,7 +76,12 @@ def open_page(
     house, made = place
     contexts: list[BrowserContext] = []
 
-    def open_page(address: str, role: str = "operator", **options: Any) -> Page:
+    def open_page(
+        address: str,
+        role: str = "operator",
+        line: Callable[[WebSocketRoute], Any] | None = None,
+        **options: Any,
+    ) -> Page:
         context = browsers.new_person(browser, **options)
         contexts.append(context)
         context.add_cookies([{"name": "sessionid", "value": made[role], "url": house.url}])
@@ -86,6 +91,8 @@ def open_page(
             "console",
             lambda said: problems.append(said.text) if "Content Security" in said.text else None,
         )
+        if line:
+            page.route_web_socket(re.compile("/ws/live/"), line)
         page.goto(f"{house.url}/admin/{address}")
         return page
 
@@ -170,6 +177,50 @@ def test_earlier_messages_come_in_without_a_jump(
         "Number(all[i - 1].dataset.seq) < Number(e.dataset.seq))"
     )
     expect(page.locator("h2.day").first).to_be_attached()
+
+
+_WHILE_AWAY = """
+from sessions_app.models import Message, Session
+session = Session.objects.get(pk="{session}")
+Message.objects.bulk_create(
+    Message(session=session, seq=1000 * (2 + number // 2) + number % 2, channel="webchat",
+            role="assistant" if number % 2 else "user", origin="agent" if number % 2 else "user",
+            text=f"while away {{number}}", created_at=session.last_activity)
+    for number in range(250))
+"""
+
+
+def test_all_that_came_while_the_line_was_down_is_there_afterwards(
+    place: tuple[House, dict[str, str]], open_page: OpenPage
+) -> None:
+    house, made = place
+    lines: list[WebSocketRoute] = []
+    shut: list[bool] = []
+
+    def line(route: WebSocketRoute) -> None:
+        if shut:
+            route.close(code=1001)
+            return
+        route.connect_to_server()
+        lines.append(route)
+
+    page = open_page(talk(made, "stuck"), line=line)
+    entries = page.locator("#entries .entry")
+    expect(entries).to_have_count(2)
+    expect(page.locator("[data-moving]")).to_have_count(1)  # a part that cannot be sent yet
+    shut.append(True)
+    lines[-1].close(code=1001)
+    expect(page.locator("#line")).to_contain_text("Connection lost")
+    code = _WHILE_AWAY.format(session=made["stuck"])
+    manage(
+        "shell", "-v", "0", "-c", code,
+        data_dir=house.gateway.data_dir, env={"OPENCLAW_SECRET_KEY": SECRET},
+    )  # fmt: skip
+    shut.clear()
+    expect(page.locator("#line")).to_be_empty(timeout=20_000)
+    expect(entries).to_have_count(252)
+    texts = page.locator("#entries .entry .text").all_text_contents()
+    assert texts[2:] == [f"while away {number}" for number in range(250)]
 
 
 def test_link_to_a_place_opens_there(

@@ -101,7 +101,8 @@ function soon(delay = SOON) {
   timer = setTimeout(look, delay);
 }
 
-// Look again at the end of the conversation, from the first place where something moves.
+// Look again where something moves and at the end of the conversation, page by page: what
+// stands still in between is not read again.
 async function look() {
   if (!atEnd || out) return;
   if (looking) {
@@ -110,8 +111,12 @@ async function look() {
   }
   looking = true;
   try {
-    const from = place();
-    take(await part(`since=${from}`), from);
+    for (let from = place(0); from < Infinity; ) {
+      const found = await part(`since=${from}`);
+      const end = Number(found.getElementById("entries").dataset.end || Infinity);
+      take(found, from, end);
+      from = end < Infinity ? place(end) : end;
+    }
   } catch {
     wanted = true;
   }
@@ -124,21 +129,22 @@ async function look() {
   }
 }
 
-function place() {
+// Where to look from: the first thing that moves at `from` or after it, else the last one.
+function place(from) {
   const entries = [...list.querySelectorAll(".entry")];
-  const mark = list.querySelector("[data-moving]") ?? entries.at(-1);
-  const seq = Math.floor(Number(mark?.dataset.seq ?? 0));
-  return seq - (seq % 1000);
+  const moves = (entry) => "moving" in entry.dataset && Number(entry.dataset.seq) >= from;
+  const seq = Math.floor(Number((entries.find(moves) ?? entries.at(-1))?.dataset.seq ?? 0));
+  return Math.max(from, seq - (seq % 1000));
 }
 
-function take(found, from) {
+function take(found, from, end) {
   const told = [...found.querySelectorAll("#entries > .entry")];
   const ids = new Set(told.map((entry) => entry.id));
   follow.during(() => {
     for (const entry of told) put(document.importNode(entry, true));
     for (const entry of [...list.querySelectorAll(".entry")]) {
       const seq = Number(entry.dataset.seq);
-      if (seq >= from && !ids.has(entry.id) && !turns.grows(entry)) entry.remove();
+      if (seq >= from && seq < end && !ids.has(entry.id) && !turns.grows(entry)) entry.remove();
     }
     dayLines();
     if (told.length) $("empty")?.remove();
@@ -153,16 +159,17 @@ function put(entry) {
   const grown = turns.take(entry.dataset.turn, entry.querySelector(".text"));
   dress(entry);
   if (grown) entry.querySelector(".text").replaceWith(grown);
-  if (known) {
-    keepOpen(known, entry);
+  if (known) keepOpen(known, entry);
+  if (known?.dataset.seq === entry.dataset.seq) {
     known.replaceWith(entry);
     return;
   }
+  known?.remove(); // this page had to guess its place
   const seq = Number(entry.dataset.seq);
   const after = [...list.querySelectorAll(".entry")].find((other) => Number(other.dataset.seq) > seq);
   const day = after?.previousElementSibling?.matches(".day") ? after.previousElementSibling : after;
   list.insertBefore(entry, day ?? null);
-  if (!grown) follow.arrived();
+  if (!known && !grown) follow.arrived();
 }
 
 function keepOpen(before, after) {

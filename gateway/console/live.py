@@ -17,7 +17,9 @@ from django.urls import reverse
 
 from gateway.console import waiting
 from gateway.console.frame import render
+from gateway.console.transcript import ANSWERS
 from gateway.models import Agent, Turn
+from gateway.traces import merged
 from sessions_app import clock
 from sessions_app.sql import run_rows
 
@@ -33,7 +35,7 @@ WITH wanted(turn, session_id, after, upto) AS ({rows})
 SELECT w.turn, m.text FROM wanted w
 JOIN sessions_app_message m
   ON m.session_id = w.session_id AND m.seq > w.after AND m.seq <= w.upto
-WHERE m.role = 'assistant' AND m.origin = 'agent'
+WHERE m.role = 'assistant' AND m.origin IN (%s, %s)
 ORDER BY w.turn, m.seq
 """
 
@@ -93,7 +95,7 @@ def _frame(turn: Turn, replies: Mapping[str, str]) -> dict[str, Any]:
         "user": session.contact.user_id,
         "name": session.contact.name,
         "chat": session.chat_id,
-        "trace": turn.events,
+        "trace": merged(turn.events),
         "error": turn.error_code,
     }
 
@@ -103,6 +105,6 @@ def _replies(turns: Sequence[Turn]) -> dict[str, str]:
     done = [turn for turn in turns if turn.state == Turn.State.DONE]
     rows = [(turn.pk, turn.session_id, turn.upto_seq, turn.upto_seq + MAX_BEHIND) for turn in done]
     found: dict[str, str] = {}
-    for turn, text in run_rows(_REPLIES, rows):
+    for turn, text in run_rows(_REPLIES, rows, ANSWERS):
         found.setdefault(turn, text)
     return found

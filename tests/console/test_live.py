@@ -186,6 +186,16 @@ def test_the_end_of_a_turn_is_told_as_a_frame(viewer: Client, agent: Agent) -> N
     assert (found[failed.pk]["text"], found[failed.pk]["error"]) == ("half", "reported")
 
 
+def test_the_answer_to_a_schedule_is_told_too(viewer: Client, agent: Agent) -> None:
+    session = conversation()
+    planned = queued(session, state="done", attempts=1)
+    Message.objects.create(
+        session=session, seq=1001, role="assistant", origin="schedule", text="good morning"
+    )
+    (frame,) = viewer.get(f"/admin/live/ended.json?turn={planned.pk}").json()["frames"]
+    assert frame["text"] == "good morning"
+
+
 def test_a_silent_answer_does_not_borrow_the_next_one(viewer: Client, agent: Agent) -> None:
     session = conversation()
     silent = queued(session, state="done", attempts=1)

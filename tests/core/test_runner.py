@@ -482,6 +482,37 @@ async def test_watchers_are_told_that_history_grew() -> None:
         assert [(event["message"],) for event in events] == rows
 
 
+async def test_a_turn_that_waits_for_another_to_fall_silent_is_named_from_the_start() -> None:
+    silent = asyncio.Event()
+
+    async def say(question: Question) -> AsyncIterator[Event]:
+        if len(house.agents.asked) > 1:
+            yield Final("both")
+            return
+        try:
+            yield Token("half")
+            await asyncio.Event().wait()
+        finally:
+            await silent.wait()
+
+    async with House(say) as house:
+        await house.read(lambda: Agent.objects.update(busy="interrupt"))
+        await house.read(house.router.load)
+        await house.write(inbound("1", "a"))
+        await until(lambda: any(live.text for live in house.stream.turns()))
+        watcher = house.stream.watch(gather_seconds=0)
+        (first,) = await watcher.frames()
+        await house.write(inbound("2", "b"))
+        second: list[dict[str, Any]] = []
+        while not second:
+            second = [
+                f for f in await watcher.frames() if f.get("turn", first["turn"]) != first["turn"]
+            ]
+        silent.set()
+        await house.said(1)
+        assert (len(house.agents.asked), second[0]["agent"]) == (2, "one")
+
+
 def test_pauses_double_are_bounded_and_differ() -> None:
     pauses = [backoff(attempt, 1.0) for attempt in range(1, 60)]
     for attempt, pause in enumerate(pauses):

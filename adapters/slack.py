@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from adapters._dialect import Dialect, render
+from adapters._dialect import Dialect, beside, render
 from adapters._fields import Json, first_text, moment, obj, objects, text, whole
 from adapters._http import pieces, redact
 from adapters._payload import KINDS, Arriving, File, Inbound, Media, Outbound, Quote, Receipt
@@ -65,15 +65,20 @@ def _escape(words: str) -> str:
     return words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-MARKS = Dialect(
-    bold="*",
-    italic="_",
-    strike="~",
-    code="`",
-    fence="```",
-    link=lambda label, url: f"<{url}|{label}>" if label not in ("", url) else f"<{url}>",
-    escape=_escape,
-)
+def _link(label: str, url: str) -> str:
+    """A link where the address is one: Slack's same marks also call people (`<!channel>`).
+
+    Both come escaped. Whatever could end the mark early is percent-encoded.
+    """
+    address = url.replace("|", "%7C").replace("&lt;", "%3C").replace("&gt;", "%3E")
+    if not _ADDRESS.fullmatch(address) or "<" in label:
+        return beside(label, url)
+    return f"<{address}|{label}>" if label not in ("", url) else f"<{address}>"
+
+
+_ADDRESS = re.compile(r"(?:https?://|mailto:|tel:)[^\s<>]+", re.IGNORECASE)
+
+MARKS = Dialect(bold="*", italic="_", strike="~", code="`", fence="```", link=_link, escape=_escape)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -161,7 +166,7 @@ class SlackAdapter(Adapter):
             raise Transient(f"the upload ended with status {answer.status}")
         shared: Json = {"channel_id": outbound.chat_id, **_thread(outbound)}
         if outbound.text:
-            shared["initial_comment"] = clean(outbound.text)
+            shared["initial_comment"] = _escape(clean(outbound.text))
         files = [{"id": file_id, "title": file.name}]
         await self._call("files.completeUploadExternal", {**shared, "files": files})
         return Receipt(file_id)

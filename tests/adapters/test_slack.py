@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters import slack
+from adapters._dialect import render
 from adapters._text import length
 from adapters.base import (
     Button,
@@ -163,6 +165,40 @@ async def test_text_goes_out_in_slacks_marks(adapter: SlackAdapter, fake: FakeSl
     await adapter.send(out("**b** <", plain=True))
     assert fake.sent[1].message["text"] == "**b** &lt;"
     assert fake.sent[1].message["mrkdwn"] is False
+
+
+@pytest.mark.parametrize(
+    ("markdown", "shown"),
+    [
+        ("[a](https://example.com)", "<https://example.com|a>"),
+        ("[**a**](HTTP://example.com/?b=1&c=2)", "<HTTP://example.com/?b=1&amp;c=2|*a*>"),
+        ("<https://example.com>", "<https://example.com>"),
+        ("[a](mailto:a@example.com)", "<mailto:a@example.com|a>"),
+        ("[a](tel:+1555)", "<tel:+1555|a>"),
+        ("[a](https://example.com/x|y)", "<https://example.com/x%7Cy|a>"),
+        ("[a](https://example.com/>b)", "<https://example.com/%3Eb|a>"),
+        ("[hello](!channel)", "hello (!channel)"),
+        ("![a](!everyone)", "a (!everyone)"),
+        ("[hi](@U123)", "hi (@U123)"),
+        ("[hi](#C123)", "hi (#C123)"),
+        ("[hi](<!subteam^S1|x>)", "hi (!subteam^S1|x)"),
+        ("[hi](ftp://example.com)", "hi (ftp://example.com)"),
+        ('[hi](https://example.com "<!here>")', 'hi (https://example.com "&lt;!here&gt;")'),
+        ("[![a](https://b.c)](https://d.e)", "<https://b.c|a> (https://d.e)"),
+        ("[<!here>](https://b.c)", "<https://b.c|&lt;!here&gt;>"),
+    ],
+)
+async def test_links_are_addresses_and_call_nobody(
+    adapter: SlackAdapter, fake: FakeSlack, markdown: str, shown: str
+) -> None:
+    await adapter.send(out(markdown))
+    assert fake.sent[0].message["text"] == shown
+
+
+@given(st.text(st.sampled_from('[]()<>!@#|ab:/ \\"&`*\n'), max_size=40))
+def test_no_text_of_an_agent_calls_anybody(text: str) -> None:
+    shown = render(f"{text}[a](!here)", slack.MARKS, 40_000, "utf16")
+    assert not re.search(r"<[!@#]", shown)
 
 
 async def test_replies_stay_in_their_thread(adapter: SlackAdapter, fake: FakeSlack) -> None:

@@ -160,7 +160,7 @@ class FakeSlack(FakePlatform):
         names = [file["id"] for file in data["files"]]
         if any(not self.uploads.get(name) for name in names):
             raise SlackError("file_not_found")
-        text = data.get("initial_comment", "")
+        text = read(data.get("initial_comment", ""))
         self.sent.append(Sent(data["channel_id"], text, self.stamp(), time.monotonic(), data))
         self.changed()
         return {"files": [{"id": name} for name in names]}

@@ -11,9 +11,10 @@ A frame, offsets counted in code points::
 
 plus "agent", "started" (ISO 8601), "user", "name" and "chat" (who is answered,
 and where) with offset 0, and "trace" (a list of {"kind", "data"}) where there is
-something new to show. A snapshot has offset 0; a new attempt starts again at 0.
-`state` is running, done, failed, cancelled or queued (interrupted, and waiting to
-run again). A page event is {"event": "message", "session", "message"}: history grew.
+something new to show; a "reasoning" right behind another continues its text. A
+snapshot has offset 0; a new attempt starts again at 0. `state` is running, done,
+failed, cancelled or queued (interrupted, and waiting to run again). A page event is
+{"event": "message", "session", "message"}: history grew.
 """
 
 from __future__ import annotations
@@ -25,10 +26,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from gateway.traces import Seen, Traces
 from sessions_app import clock
-
-MAX_TRACES = 200
-"""Tool calls and the like kept per running turn; older ones are dropped from view."""
 
 MAX_EVENTS = 500
 """Page events a watcher may fall behind before it is told to reload history."""
@@ -55,7 +54,7 @@ class LiveTurn:
     started: datetime = field(default_factory=clock.now)
     first_token_at: datetime | None = None
     state: str = "running"
-    traces: list[dict[str, Any]] = field(default_factory=list)
+    traces: Traces = field(default_factory=Traces)
     _text: str = ""
     _fresh: list[str] = field(default_factory=list)
 
@@ -84,8 +83,7 @@ class LiveTurn:
 
     def trace(self, kind: str, data: dict[str, Any]) -> None:
         """A tool call, a thought: for the operator's eyes."""
-        if len(self.traces) < MAX_TRACES:
-            self.traces.append({"kind": kind, "data": data})
+        if self.traces.add(kind, data):
             self.hub.touched(self)
 
     def close(self, state: str) -> None:
@@ -100,7 +98,7 @@ class _Place:
 
     attempt: int = -1
     offset: int = 0
-    traces: int = 0
+    seen: Seen = (0, 0)
 
 
 class Watcher:
@@ -168,7 +166,7 @@ class Watcher:
         place = self._places.setdefault(turn, _Place())
         first = place.attempt != turn.attempt
         if first:
-            place.attempt, place.offset, place.traces = turn.attempt, 0, 0
+            place.attempt, place.offset, place.seen = turn.attempt, 0, (0, 0)
         text = turn.text[place.offset :]
         frame: Frame = {
             "turn": turn.turn,
@@ -187,10 +185,10 @@ class Watcher:
                 "name": turn.name,
                 "chat": turn.chat,
             }
-        if traces := turn.traces[place.traces :]:
+        traces, place.seen = turn.traces.since(place.seen)
+        if traces:
             frame["trace"] = traces
         place.offset += len(text)
-        place.traces += len(traces)
         if turn.state != "running":
             del self._places[turn]
         return frame

@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol
@@ -67,7 +67,6 @@ class _Heard:
 
     final: Final | None = None
     anything: bool = False
-    traces: list[dict[str, Any]] = field(default_factory=list)
 
 
 class TurnRunner:
@@ -147,7 +146,7 @@ class TurnRunner:
             turn.attempt,
             turn.session,
             turn.channel,
-            "",
+            self._name(turn.agent),
             user=turn.user_id,
             name=turn.name,
             chat=turn.chat_id,
@@ -176,7 +175,7 @@ class TurnRunner:
             finished,
             preview=growing.shown or turn.shown,
             agent=live.agent,
-            events=heard.traces,
+            events=live.traces.end(),
             first_token_at=live.first_token_at,
         )
         try:
@@ -185,6 +184,13 @@ class TurnRunner:
             logger.exception("the end of turn %s cannot be written", turn.id)
             failed = self._failed(turn, live, AgentError("internal", type(error).__name__))
             await self._finish(replace(failed, partial=""), live)
+
+    def _name(self, agent: int) -> str:
+        """What the agent is called; empty where it was removed meanwhile."""
+        try:
+            return self._router.target(agent).name
+        except KeyError:
+            return ""
 
     async def _silence(self, before: asyncio.Task[None] | None) -> None:
         """What ran before in this session was taken away, or is just ending: let it be over."""
@@ -224,7 +230,6 @@ class TurnRunner:
             live.append(event.text)
         elif isinstance(event, Trace):
             live.trace(event.kind, dict(event.data))
-            heard.traces = live.traces
         else:
             heard.final = event
 
@@ -294,6 +299,7 @@ def _question(turn: ClaimedTurn) -> Question:
         user_id=turn.user_id,
         chat_id=turn.chat_id,
         history=turn.history,
+        waiting=turn.waiting,
         origin=turn.origin,
         context=turn.context,
         gateway=access(turn.session),

@@ -19,6 +19,7 @@ from gateway.console.reasons import Reason
 from gateway.ledger import operate
 from gateway.ledger.set_aside import discard_set_aside
 from gateway.models import Delivery, SetAside, Turn
+from gateway.traces import merged
 from sessions_app import clock
 from sessions_app.models import Message, Session
 from sessions_app.sql import dumps
@@ -263,7 +264,7 @@ def _turn(row: Any) -> Item:
         attempts=row.attempts,
         state=row.state,
         note=f"agent {row.agent.name}" if row.agent else "",
-        trace=_entries(row.events),
+        trace=_entries(merged(row.events)),
     )
 
 

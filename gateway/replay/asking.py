@@ -22,9 +22,9 @@ from gateway.http import make_transport
 from gateway.models import Agent, Audit, Replay, Turn
 from gateway.replay.question import question_of
 from gateway.router import plan_of
+from gateway.traces import Traces
 from sessions_app import clock
 
-MAX_EVENTS = 200
 MAX_ERROR = 1000
 
 
@@ -38,7 +38,7 @@ class Said:
 
     text: str = ""
     silent: bool = False
-    events: list[dict[str, Any]] = field(default_factory=list)
+    traces: Traces = field(default_factory=Traces)
     usage: dict[str, Any] = field(default_factory=dict)
     first_token_at: datetime | None = None
     error: AgentError | None = None
@@ -78,7 +78,7 @@ def finish_replay(replay_id: int, said: Said) -> bool:
         Replay.objects.filter(pk=replay_id, ended_at=None).update(
             text=said.text,
             silent=said.silent,
-            events=said.events,
+            events=said.traces.end(),
             usage=said.usage,
             first_token_at=said.first_token_at,
             error_code=error.code if error else "",
@@ -131,8 +131,7 @@ def _take(said: Said, event: Token | Trace | Final) -> None:
     if isinstance(event, Token):
         said.text += event.text
     elif isinstance(event, Trace):
-        if len(said.events) < MAX_EVENTS:
-            said.events.append({"kind": event.kind, "data": dict(event.data)})
+        said.traces.add(event.kind, event.data)
     else:
         said.text, said.silent = event.content, event.silent
         usage = event.metadata.get("usage")

@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.stream import MAX_EVENTS, MAX_TRACES, LiveTurn, Stream, Watcher
+from gateway.stream import MAX_EVENTS, LiveTurn, Stream, Watcher
+from gateway.traces import MAX_TRACES
 
 Frame = dict[str, Any]
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("agent")
 class TellingChat(TestChat):
     """A platform that echoes our id in what it says later."""
 
-    capabilities = Capabilities(text_limit=200, settle_seconds=0.1)
+    capabilities = Capabilities(text_limit=200, settle_seconds=60)
 
 
 def after(row: Delivery, *statuses: Status) -> Delivery:
@@ -80,7 +80,10 @@ async def test_an_unsure_part_waits_for_the_platforms_word_and_is_not_sent_again
 
 
 async def test_without_a_word_it_is_repeated_with_the_mark() -> None:
-    async with House(chat=TellingChat(script(Unsure("cut")))) as house:
+    class BrieflyTellingChat(TellingChat):
+        capabilities = Capabilities(text_limit=200, settle_seconds=0.1)
+
+    async with House(chat=BrieflyTellingChat(script(Unsure("cut")))) as house:
         await put(house, "a")
         row = await over(house)
     assert house.chat.said == ["a", "a\n(again)"]

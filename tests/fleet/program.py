@@ -43,7 +43,8 @@ def act(text: str) -> str:
             state["deaf"] = True
             time.sleep(600)
         while True:
-            hoard.append(bytearray(os.urandom(1024) * 8 * 1024))
+            if len(hoard) < 50:
+                hoard.append(bytearray(os.urandom(1024) * 8 * 1024))
             time.sleep(0.02)
     if "#slow" in text:
         time.sleep(1.0)

@@ -27,7 +27,7 @@ test: $(DEV) ## the everyday suite
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-all: test ## everything, also browser, nginx, crash and load runs
-	$(BIN)/python -m pytest -m heavy -p no:randomly
+	$(BIN)/python -m pytest -m heavy -p no:randomly --durations=25
 
 lint: $(DEV) ## ruff and mypy
 	$(BIN)/ruff check

@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 
 from sessions_app import clock as app_clock
 from tests.house_rules import (  # noqa: F401  (pytest finds the hooks by name here)
+    pytest_collection_modifyitems,
     pytest_configure,
     pytest_make_collect_report,
     pytest_runtest_makereport,

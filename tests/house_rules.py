@@ -2,6 +2,7 @@
 
 * No test reaches beyond this machine: only 127.0.0.0/8, ::1 and Unix sockets.
 * In CI (environment variable CI set) a skipped test is a failed test.
+* A heavy test has ten minutes, its fixtures included, where it does not name its own time.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+HEAVY_SECONDS = 600
 LOCAL_NAMES = {"", "localhost", "localhost.", "ip6-localhost"}
 
 attempts: list[str] = []
@@ -67,6 +69,13 @@ def _is_address(host: Any) -> bool:
 def pytest_configure(config: pytest.Config) -> None:
     """Watch every socket of this process. An audit hook sees C code too, and stays for good."""
     sys.addaudithook(_audit)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A heavy test on a busy machine takes long, and that is no failure yet."""
+    for item in items:
+        if item.get_closest_marker("heavy") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(HEAVY_SECONDS))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -21,16 +21,22 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-READY_SECONDS = 30.0
-STOP_SECONDS = 30.0
+READY_SECONDS = 60.0
+STOP_SECONDS = 60.0
+
+_given: deque[int] = deque(maxlen=1000)  # who restarts comes back to the same port
 
 
 def free_port() -> int:
-    """A port nobody listens on, from below the range that outgoing connections are given."""
+    """A port nobody listens on, from below the range that outgoing connections are given.
+
+    None of those that were given out here lately.
+    """
     while True:
         port = random.randrange(20_000, 32_000)  # a random choice keeps parallel runs apart
         with socket.socket() as probe:
@@ -38,6 +44,8 @@ def free_port() -> int:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+        if port not in _given:
+            _given.append(port)
             return port
 
 

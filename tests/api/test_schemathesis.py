@@ -12,7 +12,7 @@ import pytest
 
 from tests.process import ROOT, Gateway, clean_environment
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.heavy
 
 SECONDS = 35
 CHECKS = (

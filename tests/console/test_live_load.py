@@ -44,7 +44,7 @@ CLICK_MS = 200
 
 pytestmark = [
     pytest.mark.heavy,
-    pytest.mark.timeout(240 + 2 * SECONDS),
+    pytest.mark.timeout(600 + 6 * SECONDS),
     pytest.mark.skipif(
         not browsers.CHROMIUM.exists() and not os.environ.get("CI"),
         reason="needs Debian's chromium at /usr/bin/chromium",

@@ -63,7 +63,6 @@ def test_kills_on_every_channel_lose_nothing_and_double_nothing_unlabelled(
             assert marked == 0
 
 
-@pytest.mark.timeout(300)
 def test_what_was_sent_when_it_was_killed_is_settled_by_the_platforms_own_word(
     tmp_path: Path,
 ) -> None:

@@ -50,7 +50,6 @@ def only_these_are_open(made: World, at_risk: set[str]) -> bool:
     return made.tally.all_answered() or made.tally.open <= at_risk
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("mode", MODES)
 def test_batched_loses_only_what_was_acknowledged_in_the_last_moment(
     tmp_path: Path, mode: str

@@ -21,7 +21,7 @@ from tests.e2e.tally import MARK
 from tests.e2e.world import World, wait_until, world
 from tests.process import ROOT, clean_environment
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.heavy
 
 IN_GATEWAY = [name for name in NAMES if not name.startswith(("webhook:", "ingest:"))]
 """Where the gateway can die on the way of what the worker has fired."""

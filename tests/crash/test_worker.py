@@ -60,7 +60,6 @@ def state(made: World, person: int) -> str:
     return str(row["state"])
 
 
-@pytest.mark.timeout(600)
 def test_twenty_kills_of_the_worker_lose_nothing(tmp_path: Path) -> None:
     moment = random.Random(40)
     idle = range(40_101, 40_101 + WORKER_KILLS)

@@ -18,7 +18,7 @@ import pytest
 from tests.crash.test_worker import worker
 from tests.e2e.world import World, wait_until, world
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.heavy
 
 PERSON = 4711
 BERLIN = ZoneInfo("Europe/Berlin")

@@ -2,8 +2,8 @@
 
 By hand: `python -m tests.fakes.agent --port 9000`, then set the gateway's agent
 to http://127.0.0.1:9000/rpc/message (or, for the openai protocol,
-http://127.0.0.1:9000/v1). It answers "ack" and the texts of all user messages
-after the last assistant message, so that loss and doubling can be counted.
+http://127.0.0.1:9000/v1). It answers "ack" and the texts of all messages
+that wait for an answer, so that loss and doubling can be counted.
 
 Its behaviour is set per session, for all, or by words in the message itself
 (`#fault=hang_middle #form=ndjson #tokens=50 #delay=0.01`); over HTTP too:
@@ -27,6 +27,7 @@ from typing import Any, Self, TypeVar
 from aiohttp import web
 
 from tests.fakes.agent_answers import Behaviour, compose, give
+from tests.process import free_port
 
 T = TypeVar("T")
 
@@ -72,9 +73,11 @@ class Call:
 
     @property
     def asked(self) -> list[str]:
-        """The texts of the user messages after the last assistant message."""
+        """The texts of what is to be answered: of the last `waiting` messages, in our own
+        protocol; else of the user messages after the last assistant message."""
+        waiting = self.payload.get("waiting")
         texts: list[str] = []
-        for message in reversed(self.messages):
+        for message in reversed(self.messages[-waiting:] if waiting else self.messages):
             if message["role"] == "assistant":
                 break
             if message["role"] == "user":
@@ -91,13 +94,13 @@ class FakeAgent:
     _done: asyncio.Event
 
     def __init__(self, port: int = 0) -> None:
-        self.port = port
+        self.port = port or free_port()  # to come back to after `refuse`
         self.calls: list[Call] = []
         self.default = Behaviour()
         self.behaviours: dict[str, Behaviour] = {}
         self.healthy = True
         self.health_seconds = 0.0
-        self._stopping = False
+        self._held = self._stopping = False
 
     @property
     def url(self) -> str:
@@ -124,6 +127,15 @@ class FakeAgent:
         self.healthy = True
         self.health_seconds = 0.0
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """A block during which calls arrive and no answer begins."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+
     async def until(self, holds: Callable[[], bool], seconds: float = 30.0) -> None:
         """Wait until `holds()`; an AssertionError after `seconds`."""
         deadline = time.monotonic() + seconds
@@ -140,10 +152,9 @@ class FakeAgent:
                 handler.transport.abort()
 
     async def listen(self) -> None:
-        """Listen, on the same port as before if there was one."""
+        """Listen, on the same port as before."""
         self._site = web.TCPSite(self._runner, "127.0.0.1", self.port, backlog=1024)
         await self._site.start()
-        self.port = self._runner.addresses[-1][1]
 
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=256 * 1024 * 1024)
@@ -225,6 +236,8 @@ class FakeAgent:
         reply = behaviour.reply
         text = " ".join(["ack", *call.asked]) if reply is None else reply
         try:
+            while self._held:
+                await asyncio.sleep(0.005)
             response = await give(compose(request, behaviour, form, text))
         except (asyncio.CancelledError, ConnectionError):
             call.closed_early = not self._stopping

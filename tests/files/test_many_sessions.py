@@ -15,7 +15,7 @@ from tests.conftest import Clock
 from tests.core.kit import Verbs
 from tests.files.kit import export, restore, wipe, write_archive, write_mirror
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.heavy
 
 SESSIONS = 2000
 EXCHANGES = 5

@@ -40,12 +40,39 @@ def test_passes():
 PLAIN = ["-c", os.devnull, "-p", "no:django", "-p", "no:asyncio", "-p", "no:cacheprovider"]
 
 
-def run_cases(folder: Path, **env: str) -> str:
+HEAVY_CASES = """
+import pytest
+
+@pytest.mark.heavy
+def test_heavy(request):
+    assert request.node.get_closest_marker("timeout").args == (600,)
+
+@pytest.mark.heavy
+@pytest.mark.timeout(900)
+def test_longer(request):
+    assert request.node.get_closest_marker("timeout").args == (900,)
+
+def test_everyday(request):
+    assert request.node.get_closest_marker("timeout") is None
+"""
+
+
+def run_cases(folder: Path, text: str = CASES, *more: str, **env: str) -> str:
     cases = folder / "test_cases.py"
-    cases.write_text(CASES)
+    cases.write_text(text)
     kept = {key: value for key, value in os.environ.items() if key != "CI"}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "tests.house_rules", *PLAIN, "-rA", str(cases)],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "tests.house_rules",
+            *PLAIN,
+            *more,
+            "-rA",
+            str(cases),
+        ],
         cwd=ROOT,
         env={**kept, **env},
         capture_output=True,
@@ -84,6 +111,11 @@ def test_a_test_cannot_look_up_names() -> None:
         socket.getaddrinfo("nowhere.invalid", 443)
 
 
+def test_a_heavy_test_has_ten_minutes_or_the_time_it_names(tmp_path: Path) -> None:
+    output = run_cases(tmp_path, HEAVY_CASES, "-W", "ignore::pytest.PytestUnknownMarkWarning")
+    assert "3 passed" in output
+
+
 def test_this_machine_stays_reachable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         socket.create_connection(("localhost", server.getsockname()[1])).close()
@@ -92,6 +124,11 @@ def test_this_machine_stays_reachable() -> None:
 def test_free_ports_can_be_bound() -> None:
     with socket.create_server(("127.0.0.1", free_port())):
         pass
+
+
+def test_a_free_port_is_not_given_again_while_its_owner_restarts() -> None:
+    given = [free_port() for _ in range(500)]
+    assert len(set(given)) == len(given)
 
 
 def test_each_data_folder_is_migrated_and_separate(tmp_path: Path) -> None:

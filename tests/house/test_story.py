@@ -50,7 +50,6 @@ def _ask_and_reload(page: Page) -> tuple[list[int], int]:
     return seen, len(answers.last.inner_text())
 
 
-@pytest.mark.timeout(300)
 def test_from_one_command_to_an_answer_that_survives_a_reload(tmp_path: Path) -> None:
     up = Up(fresh_data_dir(tmp_path))
     try:

@@ -14,7 +14,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,9 +21,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from adapters._dialect import Dialect, beside, render
+from adapters._dialect import render
 from adapters._fields import Json, first_text, moment, obj, objects, text, whole
 from adapters._http import pieces, redact
+from adapters._mrkdwn import MARKS, escape, readable
 from adapters._payload import KINDS, Arriving, File, Inbound, Media, Outbound, Quote, Receipt
 from adapters._rest import UPLOAD_SECONDS, Answer, Rest, decode, excerpt, said
 from adapters._text import clean, length
@@ -53,32 +53,17 @@ SLACK = "https://slack.com/api"
 FILE_HOSTS = ("files.slack.com", "slack.com")
 WINDOW_SECONDS, SECTION = 300.0, 3000
 DOWN = {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account_inactive"}
-DOWN |= {"missing_scope", "no_permission", "org_login_required", "team_access_not_granted"}
+DOWN |= {"org_login_required", "team_access_not_granted"}
+NOT_PERMITTED = {"missing_scope", "no_permission"}
+SCOPES = (
+    *("chat:write", "files:read", "files:write", "im:history", "channels:history"),
+    *("groups:history", "mpim:history", "app_mentions:read", "reactions:read"),
+)
 AGAIN = {"internal_error", "fatal_error", "request_timeout", "service_unavailable"}
 NAMES = ("display_name", "real_name", "name", "username")
 READ_SUBTYPES = ("", "file_share", "thread_broadcast", "me_message")
 
 now = time.time
-
-
-def _escape(words: str) -> str:
-    return words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _link(label: str, url: str) -> str:
-    """A link where the address is one: Slack's same marks also call people (`<!channel>`).
-
-    Both come escaped. Whatever could end the mark early is percent-encoded.
-    """
-    address = url.replace("|", "%7C").replace("&lt;", "%3C").replace("&gt;", "%3E")
-    if not _ADDRESS.fullmatch(address) or "<" in label:
-        return beside(label, url)
-    return f"<{address}|{label}>" if label not in ("", url) else f"<{address}>"
-
-
-_ADDRESS = re.compile(r"(?:https?://|mailto:|tel:)[^\s<>]+", re.IGNORECASE)
-
-MARKS = Dialect(bold="*", italic="_", strike="~", code="`", fence="```", link=_link, escape=_escape)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -120,9 +105,11 @@ class SlackAdapter(Adapter):
         self._me = str((await self._ask("auth.test")).get("user_id", ""))
 
     async def probe(self) -> str:
-        """The bot's name and workspace."""
-        me = await self._ask("auth.test")
-        return f"@{me.get('user', '?')} in {me.get('team', '?')}"
+        """The bot's name and workspace, and the scopes that it lacks."""
+        answer = await self._answer("auth.test", {})
+        me = answer.data or {}
+        who = f"@{me.get('user', '?')} in {me.get('team', '?')}"
+        return who + _lacking(answer.headers.get("x-oauth-scopes"))
 
     async def close(self) -> None:
         """Nothing to let go of: the transport is shared."""
@@ -142,12 +129,12 @@ class SlackAdapter(Adapter):
     def _message(self, outbound: Outbound) -> Json:
         words = clean(outbound.text)
         limit = 10 * self.capabilities.text_limit
-        shown = _escape(words) if outbound.plain else render(words, MARKS, limit, "utf16")
+        shown = escape(words) if outbound.plain else render(words, MARKS, limit, "utf16")
         message: Json = {"channel": outbound.chat_id, "text": shown, "unfurl_links": False}
         if outbound.buttons and length(shown, "utf16") <= SECTION:
             message["blocks"] = _blocks(shown, outbound)
         else:
-            lines = [f"• {_escape(button.text)}" for button in outbound.buttons]
+            lines = [f"• {escape(button.text)}" for button in outbound.buttons]
             message["text"] = "\n".join([shown, *lines])
         return {**message, "mrkdwn": not outbound.plain}
 
@@ -166,35 +153,42 @@ class SlackAdapter(Adapter):
             raise Transient(f"the upload ended with status {answer.status}")
         shared: Json = {"channel_id": outbound.chat_id, **_thread(outbound)}
         if outbound.text:
-            shared["initial_comment"] = _escape(clean(outbound.text))
+            shared["initial_comment"] = escape(clean(outbound.text))
         files = [{"id": file_id, "title": file.name}]
         await self._call("files.completeUploadExternal", {**shared, "files": files})
         return Receipt(file_id)
 
     async def _ask(self, method: str, form: Mapping[str, str] | None = None) -> Json:
         """A call that may be made twice, so nothing here is `Unsure`."""
+        return (await self._answer(method, form or {})).data or {}
+
+    async def _answer(self, method: str, form: Mapping[str, str]) -> Answer:
+        """The same with its headers."""
+        url = str(httpx.URL(f"{self._base}/{method}", params=form))
         try:
-            return await self._call(method, form=form or {})
+            return await self._ok(method, url)
         except Unsure as failure:
             raise Transient(failure.detail) from None
 
-    async def _call(
-        self, method: str, data: Json | None = None, form: Mapping[str, str] | None = None
-    ) -> Json:
-        url = f"{self._base}/{method}"
-        if form is not None:
-            url = str(httpx.URL(url, params=form))
+    async def _call(self, method: str, data: Json) -> Json:
+        return (await self._ok(method, f"{self._base}/{method}", data)).data or {}
+
+    async def _ok(self, method: str, url: str, data: Json | None = None) -> Answer:
         answer = await self._rest.call("POST", url, self._bearer, data=data)
         if answer.data is not None and answer.data.get("ok") is True:
-            return answer.data
-        raise self._translated(answer)
+            return answer
+        raise self._translated(method, answer)
 
-    def _translated(self, answer: Answer) -> SendError:
+    def _translated(self, method: str, answer: Answer) -> SendError:
         """Slack says what is wrong by name, mostly with status 200."""
-        name = (answer.data or {}).get("error")
-        detail = redact(str(name or f"status {answer.status}"), self._config.token)
+        said = answer.data or {}
+        name, scope = said.get("error"), said.get("needed")
+        needed = f" (scope {scope})" if isinstance(scope, str) else ""
+        detail = redact(f"{name or f'status {answer.status}'}{needed}", self._config.token)
         if answer.status == 429 or name in ("ratelimited", "rate_limited"):
             return RateLimited(detail, answer.retry_after or 30.0)
+        if name in NOT_PERMITTED:  # for a file, only that: texts may still go out
+            return Refused(detail) if method.startswith("files.") else ChannelDown(detail)
         if name in DOWN or answer.status == 401:
             return ChannelDown(detail)
         if name in AGAIN or answer.status >= 500 or (answer.status == 200 and name is None):
@@ -294,7 +288,7 @@ class _Event:
             external_id=clean(f"{channel}:{stamp}"),
             user_id=clean(text(message, "user")),
             chat_id=clean(channel),
-            text=clean(_readable(words.removeprefix(mention).strip())),
+            text=clean(readable(words.removeprefix(mention).strip())),
             sender_name=clean(first_text(message.get("user_profile"), NAMES))[:255],
             sent_at=moment(stamp),
             is_group=not direct,
@@ -363,19 +357,13 @@ def _media(file: Json) -> Media:
     )
 
 
-def _readable(words: str) -> str:
-    """Slack's marks for links and names as text. They cannot hold one another."""
-
-    def shown(found: re.Match[str]) -> str:
-        address, _, label = found.group(1).partition("|")
-        if address[:1] in "#!":
-            return f"{address[:1] if address[0] == '#' else '@'}{label or address[1:]}"
-        if address[:1] == "@":
-            return f"@{label or address[1:]}"
-        return f"{label} ({address})" if label and label not in address else address
-
-    plain = re.sub(r"<([^<>\s][^<>]*)>", shown, words)
-    return plain.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+def _lacking(granted: str | None) -> str:
+    """What the token may not do, by the header that Slack answers with; empty where it may all."""
+    if granted is None:
+        return ""
+    have = {scope.strip() for scope in granted.split(",")}
+    lacking = [scope for scope in SCOPES if scope not in have]
+    return f", without the scopes {', '.join(lacking)}" if lacking else ""
 
 
 def _thread(outbound: Outbound) -> Json:

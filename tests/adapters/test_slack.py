@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 
 from adapters import slack
 from adapters._dialect import render
+from adapters._mrkdwn import MARKS
 from adapters._text import length
 from adapters.base import (
     Button,
+    ChannelDown,
     File,
     Forbidden,
     Inbound,
@@ -197,7 +199,7 @@ async def test_links_are_addresses_and_call_nobody(
 
 @given(st.text(st.sampled_from('[]()<>!@#|ab:/ \\"&`*\n'), max_size=40))
 def test_no_text_of_an_agent_calls_anybody(text: str) -> None:
-    shown = render(f"{text}[a](!here)", slack.MARKS, 40_000, "utf16")
+    shown = render(f"{text}[a](!here)", MARKS, 40_000, "utf16")
     assert not re.search(r"<[!@#]", shown)
 
 
@@ -271,6 +273,18 @@ async def test_a_file_whose_last_step_got_no_answer_may_be_there(
     assert len(fake.sent) == 1
 
 
+async def test_a_scope_that_is_missing_for_files_stops_no_texts(
+    adapter: SlackAdapter, fake: FakeSlack, file: File
+) -> None:
+    fake.scopes.remove("files:write")
+    with pytest.raises(Refused, match=r"missing_scope \(scope files:write\)"):
+        await adapter.send(out(file=file))
+    await adapter.send(out("hi"))
+    fake.scopes.remove("chat:write")
+    with pytest.raises(ChannelDown, match="chat:write"):
+        await adapter.send(out("hi"))
+
+
 async def test_the_wait_is_read_exactly(adapter: SlackAdapter, fake: FakeSlack) -> None:
     fake.fail("chat.postMessage", retry_after=7)
     with pytest.raises(RateLimited) as caught:
@@ -323,3 +337,8 @@ async def test_probe_says_who_we_are(adapter: SlackAdapter) -> None:
     assert await adapter.probe() == "@fake_bot in Fakes"
     assert adapter._me == BOT
     assert TOKEN not in await adapter.probe()
+
+
+async def test_probe_says_which_scopes_are_missing(adapter: SlackAdapter, fake: FakeSlack) -> None:
+    fake.scopes = [one for one in fake.scopes if not one.startswith("files:")]
+    assert await adapter.probe() == "@fake_bot in Fakes, without the scopes files:read, files:write"

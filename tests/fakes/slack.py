@@ -30,6 +30,16 @@ from tests.fakes._platform import FakePlatform, Post, json_reply
 TOKEN = "xoxb-FAKE-token-of-the-tests"
 SIGNING_SECRET = "fake-signing-secret-of-the-tests"
 BOT = "U0BOT"
+SCOPES = (
+    *("chat:write", "files:read", "files:write", "im:history", "channels:history"),
+    *("groups:history", "mpim:history", "app_mentions:read", "reactions:read"),
+)
+NEEDED = {
+    "chat.postMessage": "chat:write",
+    "chat.update": "chat:write",
+    "files.getUploadURLExternal": "files:write",
+    "files.completeUploadExternal": "files:write",
+}
 
 
 @dataclass(slots=True)
@@ -55,6 +65,7 @@ class FakeSlack(FakePlatform):
         self.sent: list[Sent] = []
         self.files: dict[str, bytes] = {}
         self.uploads: dict[str, bytes] = {}
+        self.scopes = list(SCOPES)
         self._stamp = 0
 
     def routes(self) -> list[web.RouteDef]:
@@ -112,7 +123,11 @@ class FakeSlack(FakePlatform):
             try:
                 if request.headers.get("Authorization") != f"Bearer {TOKEN}":
                     raise SlackError("invalid_auth")
-                return json_reply({"ok": True, **self._do(method, data)})
+                scopes = {"X-OAuth-Scopes": ",".join(self.scopes)}
+                if (needed := NEEDED.get(method, "")) and needed not in self.scopes:
+                    lacking = {"ok": False, "error": "missing_scope", "needed": needed}
+                    return json_reply(lacking, **scopes)
+                return json_reply({"ok": True, **self._do(method, data)}, **scopes)
             except SlackError as error:
                 return json_reply({"ok": False, "error": str(error)})
 

@@ -33,7 +33,7 @@ from gateway.ledger import Ledger, Unavailable, deliveries, turns
 from gateway.ledger.batcher import Claimer
 from gateway.ledger.circuit import Circuit
 from gateway.ledger.claims import StartTurns
-from gateway.ledger.deliveries import FinishDeliveries, StartDeliveries
+from gateway.ledger.deliveries import FinishDeliveries, StartDeliveries, expire_deliveries
 from gateway.ledger.files import finish_fetches, release_files
 from gateway.ledger.ingest import Ingest, ended_of
 from gateway.ledger.patience import tell_waiting
@@ -363,6 +363,7 @@ class Runtime:
         until = clock.now() + timedelta(seconds=LEASE_SECONDS)
         renew_leases(self.owner, until, self.runner.running(), self.sender.sending())
         release_expired()
+        expire_deliveries(clock.now() - timedelta(seconds=settings.OPENCLAW_DELIVERY_MAX_AGE))
         close_quarantined(self._sessions, settings.OPENCLAW_FAILURE_NOTICE)
         beat(GATEWAY)
         for line in self.lines.values():

@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from gateway.ledger.extras import check_extra
+from gateway.ledger.unreadable import FAULTS
 from gateway.models import Agent, Delivery, Turn
 from sessions_app import archive
 from sessions_app.archive import Entry, Wanted
 from sessions_app.archive_fields import (
     Fields,
+    Unreadable,
     flag,
     identifier,
     json_list,
@@ -87,6 +90,16 @@ SELECT w.session_id, a.path FROM wanted w
 JOIN sessions_app_message m ON m.session_id = w.session_id
 JOIN sessions_app_attachment a ON a.message_id = m.id AND a.state = 'stored'
 """
+
+
+def _extra(value: Any) -> dict[str, Any]:
+    """What goes with a part, in the shape in which it can be sent again."""
+    extra = json_object(value)
+    try:
+        check_extra(extra)
+    except FAULTS:
+        raise Unreadable("not a place or buttons") from None
+    return extra
 
 
 class Turns:
@@ -185,7 +198,7 @@ class Deliveries:
         "attempts": whole,
         "receipt": text(255),
         "status": text(16),
-        "extra": json_object,
+        "extra": _extra,
         "error_code": text(32),
         "error_detail": text(),
         "trace": json_list,

@@ -6,6 +6,7 @@ compiling an ORM query costs more than running it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -78,14 +79,35 @@ def dumps(value: Any) -> str:
 
 
 def loads(value: Any) -> Any:
-    """A JSON column read by raw SQL: text on SQLite, already parsed on PostgreSQL."""
-    return orjson.loads(value) if isinstance(value, str | bytes) else value
+    """A JSON column read by raw SQL: text on SQLite, already parsed on PostgreSQL.
+
+    The column may have been written by hand or by another program. What could not be
+    written again (halves of surrogate pairs, huge numbers) comes back as something that can.
+    """
+    if not isinstance(value, str | bytes):
+        return value
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return _mended(json.loads(value))
 
 
 def loads_object(value: Any) -> dict[str, Any]:
     """The same where an object is meant; empty if somebody has put something else there."""
     found = loads(value) if value else {}
     return found if isinstance(found, dict) else {}
+
+
+def _mended(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, list):
+        return [_mended(item) for item in value]
+    if isinstance(value, dict):
+        return {_mended(key): _mended(item) for key, item in value.items()}
+    if isinstance(value, int) and value.bit_length() > 63:
+        return str(value)
+    return value
 
 
 def parse_moment(value: Any) -> datetime | None:

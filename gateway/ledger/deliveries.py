@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from adapters.base import Button, Location, Outbound
+from adapters.base import Outbound
+from gateway.ledger.extras import buttons_of, location_of
 from gateway.ledger.records import ClaimedDelivery, FinishedDelivery
 from gateway.ledger.turns import LEASE_SECONDS
 from gateway.ledger.undelivered import note_undelivered
+from gateway.ledger.unreadable import UNREADABLE, build_each, log_unreadable
 from sessions_app import clock
 from sessions_app.sql import (
     Row,
@@ -61,6 +63,13 @@ UPDATE gateway_delivery SET state = 'expired', error_code = 'expired',
 WHERE state IN ('queued', 'sending') AND state = 'queued'
   AND COALESCE(retried_at, created_at) < %s
 RETURNING id
+"""
+
+_FAIL = """
+WITH bad(id, detail) AS ({rows})
+UPDATE gateway_delivery SET state = 'failed', error_code = %s, error_detail = bad.detail
+FROM bad WHERE gateway_delivery.id = bad.id AND gateway_delivery.state = 'queued'
+RETURNING gateway_delivery.id
 """
 
 _FINISH = """
@@ -118,7 +127,7 @@ class StartDeliveries:
         oldest = now - self._max_age
         heads = _heads(channels, self._gate.held_lanes(), now, limit)
         if any(claim.created_at < oldest for claim in heads):
-            note_undelivered([row[0] for row in run(_EXPIRE, (moment(oldest),))])
+            expire_deliveries(oldest)
             heads = _heads(channels, self._gate.held_lanes(), now, limit)
         permitted = {
             claim.id: claim
@@ -128,6 +137,16 @@ class StartDeliveries:
         until = now + timedelta(seconds=LEASE_SECONDS)
         won = run_rows(_CLAIM, [(claim,) for claim in permitted], (self._owner, moment(until)))
         return [permitted[claim] for (claim,) in sorted(won)]
+
+
+def expire_deliveries(oldest: datetime) -> int:
+    """End what has waited since before `oldest`, also where its channel is not there any more.
+
+    Returns how many parts that were.
+    """
+    expired = [row[0] for row in run(_EXPIRE, (moment(oldest),))]
+    note_undelivered(expired)
+    return len(expired)
 
 
 class FinishDeliveries:
@@ -156,13 +175,27 @@ def _heads(
     names, name_params = rows_source([(name,) for name in channels], 1)
     lanes, lane_params = rows_source(held, 2)
     sql = f"WITH open_channels(name) AS ({names}), held(channel, chat_id) AS ({lanes})" + _HEADS
-    return [_claimed(row) for row in run(sql, [*name_params, *lane_params, moment(now), limit])]
+    while True:
+        rows = run(sql, [*name_params, *lane_params, moment(now), limit])
+        claims, faulty = build_each(rows, _claimed)
+        if not faulty:
+            return claims
+        _fail([(row[0], reason) for row, reason in faulty])  # and see what stood behind them
+
+
+def _fail(faulty: Sequence[tuple[int, str]]) -> None:
+    """What cannot be read can never be sent."""
+    log_unreadable("delivery", faulty)
+    run_rows(_FAIL, faulty, (UNREADABLE,))
+    note_undelivered([row for row, _ in faulty])
 
 
 def _claimed(row: Row) -> ClaimedDelivery:
     created_at = parse_moment(row[11])
     assert created_at is not None
     extra = loads_object(row[15])
+    if not isinstance(extra.get("file", {}), dict):
+        raise TypeError("its file is not an object")
     return ClaimedDelivery(
         id=row[0],
         attempt=row[1],
@@ -170,15 +203,15 @@ def _claimed(row: Row) -> ClaimedDelivery:
         is_group=bool(row[4]),
         repeated=bool(row[8]),
         created_at=created_at,
-        trace=loads(row[10]),
+        trace=_tries(row[10]),
         outbound=Outbound(
             key=row[9],
             chat_id=row[3],
             text=row[6],
             target=loads_object(row[5]),
             plain=bool(row[7]),
-            location=Location(**extra["location"]) if "location" in extra else None,
-            buttons=[Button(**button) for button in extra.get("buttons", ())],
+            location=location_of(extra),
+            buttons=buttons_of(extra),
             fallback=bool(extra.get(FALLBACK)),
         ),
         turn=row[12],
@@ -186,6 +219,13 @@ def _claimed(row: Row) -> ClaimedDelivery:
         status=row[14],
         extra=extra,
     )
+
+
+def _tries(value: Any) -> list[dict[str, Any]]:
+    """The trace, without what is no try."""
+    found = loads(value)
+    tries = found if isinstance(found, list) else []
+    return [entry for entry in tries if isinstance(entry, dict) and "result" in entry]
 
 
 def _columns(item: FinishedDelivery, now: datetime) -> tuple[Any, ...]:

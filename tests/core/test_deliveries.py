@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from gateway.ledger.deliveries import MAX_TRACE
+from gateway.ledger.deliveries import MAX_TRACE, expire_deliveries
 from gateway.ledger.records import FinishedDelivery, Part
 from gateway.models import Delivery
 from sessions_app.models import Session
+from sessions_app.sql import dumps, run
 from tests.conftest import Clock
 from tests.core.kit import CHANNEL, Verbs, in_group, inbound, open_sessions, queue, sent, texts
 
@@ -276,3 +277,61 @@ def test_a_moved_chat_leaves_direct_chats_alone(verbs: Verbs) -> None:
         verbs.answer(turn)
     verbs.finish_deliveries([sent(claim) for claim in verbs.send()])
     assert sorted(s.scope_key for s in open_sessions()) == ["user:u1", "user:u2"]
+
+
+# --- rows that cannot be read -------------------------------------------------------------------
+
+UNSENDABLE = [
+    {"location": {"lat": 1}},
+    {"location": "here"},
+    {"location": {"latitude": "north", "longitude": 2}},
+    {"buttons": [{"text": "no value"}]},
+    {"buttons": ["press"]},
+    {"buttons": 7},
+    {"file": "x"},
+]
+
+
+@pytest.mark.parametrize("extra", UNSENDABLE, ids=str)
+def test_a_part_that_cannot_be_read_fails_alone(verbs: Verbs, extra: object) -> None:
+    """OC 92270: one row of somebody's must not stop the sends to everybody else."""
+    queue("bad", "a", extra=extra)
+    queue("worse", "a", extra=extra)
+    queue("behind them", "a")
+    queue("elsewhere", "b")
+    assert _texts(verbs) == ["behind them", "elsewhere"]
+    bad, worse = Delivery.objects.filter(state="failed").order_by("id")
+    assert (bad.text, bad.error_code, worse.text) == ("bad", "unreadable", "worse")
+    assert bad.error_detail
+    assert (bad.attempts, bad.lease_owner) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "written", ['{"note": "\\ud83d"}', '{"number": 123456789012345678901234567890}']
+)
+def test_what_the_database_took_from_elsewhere_is_sent(verbs: Verbs, written: str) -> None:
+    """The admin's forms keep half of an emoji, and any number, as JSON has them."""
+    row = queue("a")
+    run("UPDATE gateway_delivery SET target = %s WHERE id = %s", (written, row.pk))
+    (claim,) = verbs.send()
+    verbs.finish_deliveries([sent(claim)])
+    assert _states() == {"a": "sent"}
+    assert dumps(claim.outbound.target)
+
+
+@pytest.mark.parametrize("trace", [{"result": "sent"}, "text", ["text", {"at": "then"}, 7]])
+def test_a_trace_that_is_none_is_begun_anew(verbs: Verbs, trace: object) -> None:
+    queue("a", trace=trace)
+    (claim,) = verbs.send()
+    verbs.finish_deliveries([sent(claim)])
+    assert [entry["result"] for entry in Delivery.objects.get().trace] == ["sent"]
+
+
+def test_parts_of_a_channel_that_is_gone_expire_too(verbs: Verbs, clock: Clock) -> None:
+    """Nobody claims them any more; they must not keep their session open for ever."""
+    queue("old", "a", channel="removed")
+    verbs.send()
+    clock.advance(3601)
+    queue("fresh", "a", channel="removed")
+    assert expire_deliveries(clock() - timedelta(seconds=3600)) == 1
+    assert _states() == {"old": "expired", "fresh": "queued"}

@@ -5,19 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import pytest
 
 from gateway.consumers import socket
 from gateway.stream import Stream
-from tests.process import ROOT
 from tests.web import browser as browsers
+from tests.web.modules import served
 
 pytestmark = [
     pytest.mark.heavy,
@@ -34,7 +29,7 @@ Story = tuple[list[Frame], str, str, bool]
 
 # Feeds each story to a fresh Turn. Resolves to [text, state, gaps] of each.
 _PLAY = """async (stories) => {
-  const { Turn } = await import("/live-turn.js");
+  const { Turn } = await import("/console/live-turn.js");
   return stories.map((frames) => {
     const turn = new Turn("t");
     const gaps = frames.filter((frame) => turn.take(frame) === "gap").length;
@@ -81,26 +76,6 @@ async def _story(seed: int, monkeypatch: pytest.MonkeyPatch) -> Story:
     return frames, live.text, live.state, rewound
 
 
-@contextmanager
-def served() -> Iterator[str]:
-    """Our modules on a server of their own."""
-    folder = ROOT / "gateway" / "static" / "gateway" / "console"
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 def test_whatever_is_told_in_whatever_pieces_the_text_is_the_one_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -113,7 +88,7 @@ def test_whatever_is_told_in_whatever_pieces_the_text_is_the_one_sent(
             holed.append((frames[:lost] + frames[lost + 1 :], text, state))
     with served() as url, browsers.running() as browser:
         page = browser.new_page()
-        page.goto(f"{url}/live-turn.js")
+        page.goto(f"{url}/console/live-turn.js")
         told = page.evaluate(_PLAY, [story[0] for story in stories])
         broken = page.evaluate(_PLAY, [story[0] for story in holed])
     assert told == [[text, state, 0] for _, text, state, _ in stories]

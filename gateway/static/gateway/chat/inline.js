@@ -1,23 +1,29 @@
 // Inline markdown to DOM nodes. Text only ever becomes text nodes; an address becomes a
-// link only when it is http or https.
+// link only when it is http or https. Whatever somebody writes, the time it takes grows
+// with its length and no faster: a span reaches only so far, and a run of marks is tried
+// once, from its beginning.
 
+const WITHIN = "[^]{0,1000}?";
 const INLINE = new RegExp(
   [
-    "(?<ticks>`+)(?<code>[^]*?[^`])\\k<ticks>(?!`)",
-    "\\*\\*(?=\\S)(?<strong>[^]*?\\S)\\*\\*(?!\\*)",
-    "(?<!\\w)__(?=\\S)(?<strong2>[^]*?\\S)__(?!\\w)",
-    "(?<![\\w*])\\*(?=[^\\s*])(?<em>[^]*?[^\\s*])\\*(?!\\*)",
-    "(?<!\\w)_(?=[^\\s_])(?<em2>[^]*?[^\\s_])_(?!\\w)",
-    "~~(?=\\S)(?<del>[^]*?\\S)~~",
+    `(?<!(?<!\\\\)\`)(?<ticks>\`+)(?!\`)(?<code>${WITHIN}[^\`])\\k<ticks>(?!\`)`,
+    `(?<!(?<!\\\\)\\*)\\*\\*(?=\\S)(?<strong>${WITHIN}\\S)\\*\\*(?!\\*)`,
+    `(?<!\\w)__(?=\\S)(?<strong2>${WITHIN}\\S)__(?!\\w)`,
+    `(?<![\\w*])\\*(?=[^\\s*])(?<em>${WITHIN}[^\\s*])\\*(?!\\*)`,
+    `(?<!\\w)_(?=[^\\s_])(?<em2>${WITHIN}[^\\s_])_(?!\\w)`,
+    `(?<!(?<!\\\\)~)~~(?=\\S)(?<del>${WITHIN}\\S)~~`,
     "\\[(?<label>[^\\[\\]\\n]{1,500})\\]\\((?<target>https?:\\/\\/[^\\s()<>]+(?:\\([^\\s()<>]*\\)[^\\s()<>]*)*)\\)",
     "(?<bare>https?:\\/\\/[^\\s<>\"'`]*[^\\s<>\"'`.,;:!?)\\]}*_~])",
     "\\\\(?<escaped>[\\\\`*_{}\\[\\]()#+\\-.!~|>])",
   ].join("|"),
   "gi",
 );
+const BARE = /https?:\/\/[^\s<>"'`]*[^\s<>"'`.,;:!?)\]}*_~]/gi;
+const LONGEST = 100_000; // UTF-16 units of one paragraph; what is longer stays as it is written
 const MAX_DEPTH = 4;
 
 export function inline(text, depth = 0) {
+  if (text.length > LONGEST) return plain(text);
   const nodes = document.createDocumentFragment();
   let at = 0;
   for (const match of text.matchAll(INLINE)) {
@@ -33,8 +39,7 @@ export function inline(text, depth = 0) {
 export function plain(text) {
   const nodes = document.createDocumentFragment();
   let at = 0;
-  for (const match of text.matchAll(INLINE)) {
-    if (!match.groups.bare) continue;
+  for (const match of text.matchAll(BARE)) {
     nodes.append(text.slice(at, match.index), link(match[0], match[0]));
     at = match.index + match[0].length;
   }

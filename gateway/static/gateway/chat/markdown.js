@@ -5,23 +5,28 @@
 
 import { inline } from "./inline.js";
 
-const FENCE = /^\s*(`{3,}|~{3,})\s*([^\s`]*)[^`]*$/;
-const ITEM = /^(\s*)([-*+•]|\d{1,9}[.)])\s+(.*)$/;
-const HEADING = /^ {0,3}(#{1,6})\s+(.*?)\s*#*$/;
-const QUOTE = /^ {0,3}> ?(.*)$/;
+// None of these tries a text twice: whatever follows the mark is taken whole.
+const FENCE = /^\s*(`{3,}|~{3,}(?!~))(?=[^`]*$)\s*([^\s`]*)/;
+const ITEM = /^(\s*)([-*+•]|\d{1,9}[.)])\s+([^]*)$/;
+const HEADING = /^ {0,3}(#{1,6})\s+([^]*)$/;
+const HEADING_END = /(?<!#)#+$/;
+const QUOTE = /^ {0,3}> ?([^]*)$/;
 const RULE = /^ {0,3}(?:(?:\* *){3,}|(?:- *){3,}|(?:_ *){3,})$/;
-const DIVIDER = /^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$/;
+const DASHES = /^:?-+:?$/;
 const UNCLEAR = /^\s*(?:[-*+•>#|`~_=]+|\d{1,9}[.)]?)\s*$/; // may yet become a marker
 const LONG = 4000; // characters of one paragraph that are built again at once
+const DEEPEST = 8; // quotes within quotes
 
 export class Markdown {
   #root;
   #line = ""; // the last line, not ended yet
   #block = null;
   #draft = null;
+  #depth;
 
-  constructor(root) {
+  constructor(root, depth = 0) {
     this.#root = root;
+    this.#depth = depth;
   }
 
   append(text) {
@@ -50,15 +55,15 @@ export class Markdown {
   #take(line) {
     if (this.#block?.take(line)) return;
     this.#close();
-    this.#block = open(line);
+    this.#block = open(line, this.#depth);
     if (this.#block) this.#root.append(this.#block.element);
   }
 
   #extend() {
     if (this.#block) {
       if (this.#block.extend?.(this.#line)) this.#line = "";
-    } else {
-      this.#block = open(this.#line);
+    } else if (this.#line.trim()) {
+      this.#block = open(this.#line, this.#depth);
       this.#block.extend?.("");
       this.#root.append(this.#block.element);
       this.#line = "";
@@ -72,7 +77,7 @@ export class Markdown {
     }
     if (!line.trim() || UNCLEAR.test(line)) return;
     if (FENCE.test(line)) return; // its language is still being written
-    this.#draft = open(line);
+    this.#draft = open(line, this.#depth);
     this.#draft?.render?.();
     if (this.#draft) this.#root.append(this.#draft.element);
   }
@@ -90,19 +95,28 @@ export class Markdown {
   }
 }
 
-function open(line) {
+function open(line, depth) {
   let match;
   if (!line.trim()) return null;
   if ((match = FENCE.exec(line))) return new Fence(match[1], match[2]);
-  if ((match = HEADING.exec(line))) return new Heading(match[1].length, match[2]);
+  if ((match = HEADING.exec(line))) return new Heading(match[1].length, match[2].trimEnd().replace(HEADING_END, "").trimEnd());
   if (RULE.test(line)) return new Rule();
-  if (QUOTE.test(line)) return new Quote(line);
+  if (QUOTE.test(line) && depth < DEEPEST) return new Quote(line, depth);
   if (ITEM.test(line)) return new List(line);
   return new Paragraph(line);
 }
 
 function startsBlock(line) {
   return FENCE.test(line) || HEADING.test(line) || RULE.test(line) || QUOTE.test(line) || ITEM.test(line);
+}
+
+// The line below a table's head: |---|:-:|
+function isDivider(line) {
+  return cellsOf(line).every((cell) => DASHES.test(cell.trim()));
+}
+
+function cellsOf(line) {
+  return line.trim().replace(/^\||\|$/g, "").split(/(?<!\\)\|/);
 }
 
 function make(name, content = "") {
@@ -126,7 +140,7 @@ class Paragraph {
   take(line) {
     if (this.#joint) {
       if (!line.trim() || startsBlock(line)) return false;
-      if (this.#lines === 1 && DIVIDER.test(line) && line.includes("|") && this.#text.includes("|")) {
+      if (this.#lines === 1 && this.#text.includes("|") && line.includes("|") && isDivider(line)) {
         return this.#become(new Sheet(this.#text));
       }
     }
@@ -202,9 +216,9 @@ class Rule {
 class Quote {
   #inner;
 
-  constructor(line) {
+  constructor(line, depth) {
     this.element = make("blockquote");
-    this.#inner = new Markdown(this.element);
+    this.#inner = new Markdown(this.element, depth + 1);
     this.take(line);
   }
   take(line) {
@@ -384,9 +398,8 @@ class Sheet {
 }
 
 function row(line, name) {
-  const cells = line.trim().replace(/^\||\|$/g, "").split(/(?<!\\)\|/);
   const element = make("tr");
-  for (const cell of cells) element.append(make(name, inline(cell.trim())));
+  for (const cell of cellsOf(line)) element.append(make(name, inline(cell.trim())));
   for (const cell of element.children) cell.dir = "auto";
   return element;
 }

@@ -37,26 +37,26 @@ from adapters.base import (
 
 SCRIPT = """\
 on run argv
-  set {toWhom, service, target, what, value} to argv
+  set {toWhom, theService, theTarget, theKind, theValue} to argv
   with timeout of 25 seconds
     tell application "Messages"
       if toWhom is "person" then
-        if service is "SMS" then
-          set receiver to participant target of (1st account whose service type = SMS)
+        if theService is "SMS" then
+          set theReceiver to participant theTarget of (1st account whose service type = SMS)
         else
-          set receiver to participant target of (1st account whose service type = iMessage)
+          set theReceiver to participant theTarget of (1st account whose service type = iMessage)
         end if
       else
-        set receiver to missing value
-        repeat with one in chats
-          if id of one ends with target then set receiver to contents of one
+        set theReceiver to missing value
+        repeat with oneChat in chats
+          if id of oneChat ends with theTarget then set theReceiver to contents of oneChat
         end repeat
-        if receiver is missing value then error "no such chat" number -1728
+        if theReceiver is missing value then error "no such chat" number -1728
       end if
-      if what is "file" then
-        send (POSIX file value) to receiver
+      if theKind is "file" then
+        send (POSIX file theValue) to theReceiver
       else
-        send value to receiver
+        send theValue to theReceiver
       end if
     end tell
   end timeout
@@ -118,34 +118,60 @@ class Mac:
         await asyncio.to_thread(self._note, outbound.key, before)
         chat = outbound.chat_id
         group = ";+;" in chat
-        service = "SMS" if chat.startswith("SMS;") else "iMessage"
         target = f";{last_part(chat)}" if group else last_part(chat)
         what = "text" if outbound.file is None else "file"
         kind = "group" if group else "person"
-        await self._script(SCRIPT, kind, service, target, what, value)
+        await self._script(SCRIPT, kind, _account(outbound), target, what, value)
         row = await self._confirmed(outbound, text, before)
         if row is None:
             raise Unsure(f"Messages has not sent it within {CONFIRM_SECONDS:.0f} s")
         return _receipt(row)
 
     async def settle(self, outbound: Outbound, text: str) -> Receipt | None:
-        """The row of an earlier try, if it is there; None where it certainly was not sent."""
+        """The row of an earlier try, if it is there; None where it certainly was not sent.
+
+        A Messages that hung may do what it was asked for as soon as it goes on. It does
+        one thing after the other: when it answers us, what was asked before is done.
+        """
         before = await asyncio.to_thread(self._noted, outbound.key)
         if before is None:
             return None  # it is noted before the script starts
-        row = await self._confirmed(outbound, text, before)  # a script may still be at work
+        row = None
+        with contextlib.suppress(Unsure):
+            row = await self._look(outbound, text, before)
+        if row is None:
+            await self._answers()
+            row = await self._confirmed(outbound, text, before)  # a script may still be at work
         return None if row is None else _receipt(row)
 
+    async def _answers(self) -> None:
+        """Raises `Unsure` where Messages does not answer."""
+        try:
+            await self._script(HELLO)
+        except (Transient, Refused) as failure:
+            raise Unsure(failure.detail) from None
+
     async def _confirmed(self, outbound: Outbound, text: str, before: int) -> Row | None:
-        file = outbound.file.name if outbound.file else ""
+        """Its row, within half a minute. Raises `Unsure` where it cannot be read at the end."""
         until = time.monotonic() + CONFIRM_SECONDS
         while True:
-            row = None
-            with contextlib.suppress(Transient):
-                row = await asyncio.to_thread(self._db.sent, before, outbound.chat_id, text, file)
-            if row is not None or time.monotonic() > until:
-                return row
+            is_last = time.monotonic() > until
+            try:
+                row = await self._look(outbound, text, before)
+            except Unsure:
+                if is_last:
+                    raise
+            else:
+                if row is not None or is_last:
+                    return row
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+    async def _look(self, outbound: Outbound, text: str, before: int) -> Row | None:
+        file = outbound.file.name if outbound.file else ""
+        try:
+            return await asyncio.to_thread(self._db.sent, before, outbound.chat_id, text, file)
+        except Transient as failure:
+            raise Unsure(failure.detail) from None
 
     async def _script(self, source: str, *arguments: str) -> str:
         """What the script printed. One at a time: Messages does them one by one anyway."""
@@ -207,7 +233,8 @@ class Mac:
     def _lay_out(self, outbound: Outbound) -> Path:
         """Copy the file to where Messages, which is sandboxed, may read it."""
         assert outbound.file is not None
-        path = self._place(outbound.key) / outbound.file.name
+        path = self._place(outbound.key) / "file" / outbound.file.name
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         shutil.copyfile(outbound.file.path, path)
         return path
 
@@ -240,6 +267,15 @@ class Mac:
         if not path.is_file():
             raise Transient("the file is not there yet")
         return path
+
+
+def _account(outbound: Outbound) -> str:
+    """The account that reaches this chat: SMS and RCS go by the telephone's.
+
+    Where nobody has written yet, only the chat's guid can tell.
+    """
+    service = outbound.target.get("service") or outbound.chat_id.partition(";")[0]
+    return "SMS" if service in ("SMS", "RCS") else "iMessage"
 
 
 def _receipt(row: Row) -> Receipt:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 
 from adapters._fields import moment
@@ -12,8 +11,10 @@ from adapters._imessage_place import Place, first_place, place_of
 from adapters._imessage_text import (
     EMOJI_REACTION,
     GROUP_STYLE,
+    ON_A_BUBBLE,
     REACTIONS,
     STICKER,
+    Called,
     kind_of,
     person,
     target_of,
@@ -44,8 +45,7 @@ class Reader:
 
     def __init__(self, db: ChatDb, name: str) -> None:
         self._db = db
-        self._named = re.compile(rf"(?<!\w)@?{re.escape(name)}(?!\w)", re.IGNORECASE)
-        self._has_name = bool(name)
+        self._called = Called(name)
         self._first_seen: dict[int, float] = {}
         self._first: Place | None = None
 
@@ -143,7 +143,7 @@ class Reader:
         if row["is_from_me"] or row["item_type"] or row["chat"] is None or not row["sender"]:
             raise Unsupported("not a message of somebody else")
         kind = row["associated_message_type"] or 0
-        if kind and kind != STICKER:
+        if kind and (kind != STICKER or target_of(row["associated_message_guid"])):
             return self._reaction(row, kind)
         media = [_media(one, bool(row["is_audio_message"])) for one in row.files]
         text, original = row.text, row["thread_originator_guid"]
@@ -154,34 +154,38 @@ class Reader:
             external_id=str(row["guid"]),
             user_id=person(row["sender"]),
             chat_id=clean(row["chat"]),
-            text=text,
+            text=self._called.without_name(text) if is_group else text,
             sent_at=moment(row.sent_at),
             is_group=is_group,
-            addressed=not is_group or answers_us or self._names_us(text),
+            addressed=not is_group or answers_us or self._called.means_us(text),
             is_edit=is_edit,
+            target=_service(row),
             media=media,
             quote=Quote(words, "", original) if words else None,
         )
 
-    def _names_us(self, text: str) -> bool:
-        return self._has_name and bool(self._named.search(text))
-
     def _reaction(self, row: Row, kind: int) -> Inbound:
         emoji = row["associated_message_emoji"] if kind == EMOJI_REACTION else REACTIONS.get(kind)
-        if not emoji:
+        if not emoji and kind != STICKER:
             raise Unsupported("a reaction that was taken back, or of a kind that we do not know")
         target = target_of(row["associated_message_guid"])
         return Inbound(
             external_id=str(row["guid"]),
             user_id=person(row["sender"]),
             chat_id=clean(row["chat"]),
-            text=clean(f"reacted {emoji}"),
+            text=ON_A_BUBBLE if kind == STICKER else clean(f"reacted {emoji}"),
             sent_at=moment(row.sent_at),
             is_group=row["style"] == GROUP_STYLE,
             addressed=False,
             passive=True,
             quote=Quote(words, "", target) if (words := self._db.words(target)) else None,
         )
+
+
+def _service(row: Row) -> dict[str, str]:
+    """What a reply needs: by which service it came. A chat's guid does not tell it everywhere."""
+    service = row["service"]
+    return {"service": clean(service)} if isinstance(service, str) and service else {}
 
 
 def _media(file: dict[str, object], is_audio: bool) -> Media:

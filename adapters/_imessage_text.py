@@ -41,8 +41,29 @@ _BROKEN = (
     EOFError,
     RecursionError,
 )
+ON_A_BUBBLE = "reacted with a sticker"
 _OBJECT = "\ufffc"  # stands in the text where a file is
+_COMMAND = re.compile(r"/[a-z]+(?!\S)", re.IGNORECASE)
 _TARGET = re.compile(r"(?:p:\d+/|bp:)?(.+)")
+
+
+class Called:
+    """What people call the bot in groups, where nobody can be mentioned."""
+
+    def __init__(self, name: str) -> None:
+        known = rf"(?<!\w)@?{re.escape(name)}(?!\w)"
+        self._known = re.compile(known, re.IGNORECASE) if name else None
+
+    def means_us(self, text: str) -> bool:
+        """Whether a group's message is for us: it has the name, or is a command."""
+        named = self._known is not None and self._known.search(text) is not None
+        return named or _COMMAND.match(text) is not None
+
+    def without_name(self, text: str) -> str:
+        """A command without the name before it. Elsewhere the name is a word like others."""
+        found = self._known.match(text) if self._known else None
+        rest = text[found.end() :].lstrip(" ,:") if found else ""
+        return rest if _COMMAND.match(rest) else text
 
 
 def text_of(text: str | None, body: bytes | None) -> str:

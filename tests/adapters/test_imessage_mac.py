@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +206,48 @@ async def test_groups_are_for_us_when_named_or_answered(new_mac: FakeMac) -> Non
     assert [one.addressed for one in found] == [False, True, False, True, False]
     assert all(one.is_group and one.chat_id == GROUP for one in found)
     assert found[3].quote == Quote("I am Pi", "", new_mac.guid(ours))
+
+
+async def test_in_groups_commands_are_for_us_with_our_name_or_without(new_mac: FakeMac) -> None:
+    inlet = RecordingInlet()
+    said = (
+        "Pi /new",
+        "@pi, /remind in 1 h tea",
+        "/stop",
+        "pi is round",
+        "and/or",
+        "/ no",
+        "x /new",
+    )
+    async with Listening(adapter_on(new_mac), inlet) as line:
+        for text in said:
+            new_mac.say(5, text, chat=GROUP)
+        found = await line.got(len(said))
+    assert [(one.text, one.addressed) for one in found] == [
+        ("/new", True),
+        ("/remind in 1 h tea", True),
+        ("/stop", True),
+        ("pi is round", True),
+        ("and/or", False),
+        ("/ no", False),
+        ("x /new", False),
+    ]
+
+
+async def test_a_sticker_is_a_message_unless_it_lies_on_one(new_mac: FakeMac) -> None:
+    inlet = RecordingInlet()
+    async with Listening(adapter_on(new_mac), inlet) as line:
+        about = new_mac.say(5, "our dinner", is_from_me=1)
+        for target in (f"p:0/{new_mac.guid(about)}", None):
+            sticker = new_mac.attach("fox.heic", b"fox", "image/heic", is_sticker=1)
+            new_mac.say(
+                5, "\ufffc", files=[sticker], associated_message_type=1000,
+                associated_message_guid=target,
+            )  # fmt: skip
+        lying, sent = await line.got(2)
+    assert (lying.text, lying.passive, lying.addressed) == ("reacted with a sticker", True, False)
+    assert lying.quote == Quote("our dinner", "", new_mac.guid(about))
+    assert (sent.passive, sent.addressed, sent.media[0].kind) == (False, True, "sticker")
 
 
 async def test_files_come_as_handles_and_are_read_from_messages_own_folder(mac: FakeMac) -> None:
@@ -444,6 +488,21 @@ async def test_groups_and_text_messages_are_reached_in_their_way(new_mac: FakeMa
         await adapter.send(out("x", "key3", chat="iMessage;+;nobody"))
 
 
+@pytest.mark.parametrize(
+    ("service", "account"),
+    [("SMS", "SMS"), ("RCS", "SMS"), ("iMessage", "iMessage"), ("iMessageLite", "iMessage")],
+)
+async def test_an_answer_goes_back_by_the_service_that_the_message_came_by(
+    new_mac: FakeMac, service: str, account: str
+) -> None:
+    inlet, adapter, chat = RecordingInlet(), adapter_on(new_mac), "any;-;+15550000005"
+    async with Listening(adapter, inlet) as line:
+        new_mac.say(5, "hi", chat=chat, service=service)
+        (found,) = await line.got(1)
+    await adapter.send(out("hello", chat=chat, target=found.target))
+    assert new_mac.scripts[0][:3] == ["person", account, "+15550000005"]
+
+
 @settings(max_examples=6, deadline=None)
 @given(st.text(min_size=1, max_size=200).filter(lambda text: text.strip(" \t\n\r\0\ufffc")))
 async def test_no_text_becomes_a_command(tmp_path_factory: Any, text: str) -> None:
@@ -461,7 +520,22 @@ async def test_a_file_is_laid_where_messages_may_read_it(mac: FakeMac, tmp_path:
     assert mac.sent[1].file == b"picture"
     assert receipt.message_id == mac.sent[1].guid
     laid = Path(mac.scripts[1][4])
-    assert laid == mac.folder / "pictures" / "key1" / "the cat.png"
+    assert laid == mac.folder / "pictures" / "key1" / "file" / "the cat.png"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_file_named_like_our_note_takes_nothing_from_it(
+    new_mac: FakeMac, tmp_path: Path
+) -> None:
+    (tmp_path / "stored").write_bytes(b"7")
+    part = out(file=File("file", tmp_path / "stored", "application/json", "before.json", 1))
+    adapter = adapter_on(new_mac)
+    new_mac.say(6, "something before it")
+    await adapter.send(part)
+    assert new_mac.sent[0].file == b"7"
+    receipt = await adapter.settle(part)
+    assert receipt is not None
+    assert receipt.message_id == new_mac.sent[0].guid
 
 
 @pytest.mark.usefixtures("impatient")
@@ -542,6 +616,34 @@ async def test_the_same_words_of_an_earlier_part_are_not_taken_for_this_one(
     with pytest.raises(Unsure):
         await adapter.send(out("ok", "key1"))
     assert await adapter.settle(out("ok", "key1")) is None
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_hangs_in_messages_may_be_sent_yet(new_mac: FakeMac) -> None:
+    adapter = adapter_on(new_mac)
+    new_mac.fail(number=-1712, times=2)
+    with pytest.raises(Unsure):
+        await adapter.send(out("hello"))
+    with pytest.raises(Unsure, match="-1712"):
+        await adapter.settle(out("hello"))
+    assert await adapter.settle(out("hello")) is None  # now it answers, and has not sent it
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_without_a_look_at_the_database_nothing_is_settled(
+    new_mac: FakeMac, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = adapter_on(new_mac)
+    new_mac.fail(silent=True)
+    with pytest.raises(Unsure):
+        await adapter.send(out("hello"))
+    monkeypatch.setattr(_imessage_db, "BUSY_SECONDS", 0.0)
+    with closing(sqlite3.connect(new_mac.db)) as other:
+        other.execute("PRAGMA journal_mode = DELETE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(Unsure, match="busy"):
+            await adapter.settle(out("hello"))
+    assert await adapter.settle(out("hello")) is None
 
 
 async def test_a_script_that_is_still_at_work_is_waited_for(new_mac: FakeMac) -> None:

@@ -9,28 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import re
-from collections import OrderedDict
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import httpx
 
-from adapters._fields import Json, moment, obj, objects, text, whole
+from adapters._fields import Json, obj, objects
 from adapters._http import Multipart, redact
 from adapters._imessage_db import now
-from adapters._imessage_text import (
-    EMOJI_REACTION,
-    GROUP_STYLE,
-    NAMES,
-    REACTIONS,
-    STICKER,
-    kind_of,
-    person,
-    target_of,
-)
-from adapters._rest import UPLOAD_SECONDS, Answer, Rest, decode, excerpt
+from adapters._imessage_event import Events, date_of, rejected
+from adapters._kept import Kept
+from adapters._rest import UPLOAD_SECONDS, Answer, Rest, decode
 from adapters._text import clean
 from adapters.base import (
     ChannelDown,
@@ -39,7 +29,6 @@ from adapters.base import (
     Inlet,
     Media,
     Outbound,
-    Quote,
     RateLimited,
     Receipt,
     Refused,
@@ -53,15 +42,16 @@ from adapters.base import (
 )
 
 EVENTS = ("new-message", "updated-message")
+MAX_SEEN = 10_000
 PAGE = 100
 POLL_SECONDS = 5.0
 OVERLAP_MS = 120_000
-"""How far back each look goes: the server's order is not exact. Known messages are dropped."""
+"""How far back each look goes: the server's order is not exact. What was seen is passed over."""
 
 LONGEST_PAUSE_SECONDS = 60.0
-MAX_EDITS = 1000
-_OBJECT = "\ufffc"
-_REACTED = re.compile(r"Reacted (\S+) to ")
+
+Version = tuple[str, str | int]
+"""What tells a message from others, and from what it was before it was edited."""
 
 
 class BlueBubbles:
@@ -71,10 +61,8 @@ class BlueBubbles:
         self._base = f"{config.api_url.rstrip('/')}/api/v1"
         self._password, self._secret = config.password, config.secret
         self._rest = Rest(http, config.password, quote(config.password, safe=""))
-        self._name = config.name
-        named = rf"(?<!\w)@?{re.escape(config.name)}(?!\w)"
-        self._named = re.compile(named, re.IGNORECASE)
-        self._edited: OrderedDict[str, int] = OrderedDict()
+        self.events = Events(config.name)
+        self._seen: Kept[Version] = Kept(MAX_SEEN)
         self._early: dict[str, Inbound] | None = None
         self._began_ms: int | None = None
 
@@ -114,6 +102,7 @@ class BlueBubbles:
             found = await self._send("/message/attachment", body=body)
         if not isinstance(found, dict) or not isinstance(found.get("guid"), str):
             raise Unsure("an answer without a guid")
+        self.events.ours.add(found["guid"])
         return Receipt(found["guid"])
 
     async def settle(self, outbound: Outbound, words: str) -> Receipt | None:
@@ -154,25 +143,14 @@ class BlueBubbles:
             raise Unsupported(f"event {clean(str(kind))[:40]}")
         try:
             if kind == "updated-message":
-                return [self._edit(obj(event, "data"))]
-            found = self.read(obj(event, "data"))
+                return [self.events.edit(obj(event, "data"))]
+            found = self.events.read(obj(event, "data"))
         except Unreadable as error:
-            return [self._rejected(event.get("data"), error)]
+            return [rejected(event.get("data"), error)]
         if self._early is not None:  # what was missed comes first: this waits for it
             self._early[found.external_id] = found
             raise Unsupported("is handed over behind what was missed")
         return [found]
-
-    def _edit(self, message: Json) -> Inbound:
-        """An edit. What was delivered or read is updated, too, and shows an older edit again."""
-        at = whole(message, "dateEdited", 0) or 0
-        found = self.read(message, is_edit=True)
-        if self._edited.get(found.external_id) == at:
-            raise Unsupported("an edit that is known")
-        self._edited[found.external_id] = at
-        if len(self._edited) > MAX_EDITS:
-            self._edited.popitem(last=False)
-        return found
 
     async def listen(self, inlet: Inlet) -> None:
         """Ask for what is new, again and again; the webhook is only quicker."""
@@ -194,11 +172,13 @@ class BlueBubbles:
                 continue
             inlet.alive()
             pause = POLL_SECONDS
-            newest = max([after, *(_date(message) for message in messages)])
-            if arrivals := [*self._arrivals(messages), *self._waited(messages)]:
+            newest = max([after, *(date_of(message) for message in messages)])
+            new = self._new(messages)
+            arrivals = [*new.values(), *self._waited(messages)]
+            if arrivals or newest > after:
                 await inlet.accept(arrivals, str(newest))
-            elif newest > after:
-                await inlet.accept([], str(newest))
+            for version in new:
+                self._seen.add(version)
             after, known = newest, str(newest)
             await asyncio.sleep(POLL_SECONDS)
 
@@ -214,65 +194,21 @@ class BlueBubbles:
         seen = {message.get("guid") for message in messages}
         return [one for one in early.values() if one.external_id not in seen]
 
-    def _arrivals(self, messages: list[Json]) -> list[Inbound | Rejected]:
-        found: list[Inbound | Rejected] = []
+    def _new(self, messages: list[Json]) -> dict[Version, Inbound | Rejected]:
+        """Those that no earlier look has handed over."""
+        found: dict[Version, Inbound | Rejected] = {}
         for message in messages:
             try:
-                found.append(self.read(message))
+                one: Inbound | Rejected = self.events.read(message)
+                version: Version = one.external_id, str(message.get("dateEdited"))
             except Unsupported:
                 continue
-            except Unreadable as error:
-                found.append(self._rejected(message, error))
+            except Unreadable as error:  # there may be more of it at the next look
+                one = rejected(message, error)
+                version = one.external_id, hash(one)
+            if version not in self._seen:
+                found[version] = one
         return found
-
-    @staticmethod
-    def _rejected(message: Any, error: Unreadable) -> Rejected:
-        guid = message.get("guid") if isinstance(message, dict) else ""
-        return Rejected(clean(str(guid or ""))[:200], error.reason, excerpt(message))
-
-    def read(self, message: Json, *, is_edit: bool = False) -> Inbound:
-        """One message object. Raises `Unsupported` or `Unreadable`."""
-        if message.get("isFromMe"):
-            raise Unsupported("our own message")
-        if message.get("itemType"):
-            raise Unsupported("a change of the group")
-        if is_edit and not message.get("dateEdited"):
-            raise Unsupported("delivered or read")
-        chats = objects(message, "chats")
-        if not chats:
-            raise Unreadable("a message without a chat")
-        about = message.get("associatedMessageType")
-        kind = NAMES.get(about, 0) if isinstance(about, str) else about or 0
-        is_group = whole(chats[0], "style", 0) == GROUP_STYLE
-        words = clean(text(message, "text", "").replace(_OBJECT, "")).strip()
-        guid, address = text(message, "guid"), text(obj(message, "handle"), "address")
-        chat, at = clean(text(chats[0], "guid")), moment(_date(message) / 1000)
-        target = target_of(text(message, "associatedMessageGuid", ""))
-        if about not in (None, "", 0, "0") and kind != STICKER:
-            return Inbound(
-                guid,
-                person(address),
-                chat,
-                f"reacted {_emoji(kind, message)}",
-                sent_at=at,
-                is_group=is_group,
-                addressed=False,
-                passive=True,
-                quote=Quote("", external_id=clean(target)) if target else None,
-            )
-        original = clean(text(message, "threadOriginatorGuid", ""))
-        return Inbound(
-            guid,
-            person(address),
-            chat,
-            words,
-            sent_at=at,
-            is_group=is_group,
-            addressed=not is_group or (bool(self._name) and bool(self._named.search(words))),
-            is_edit=is_edit,
-            media=[_media(one, message) for one in objects(message, "attachments")],
-            quote=Quote("", external_id=original) if original else None,
-        )
 
     # --- calls --------------------------------------------------------------
 
@@ -320,48 +256,23 @@ class BlueBubbles:
     def _data(self, answer: Answer) -> Any:
         if answer.status == 200 and answer.data is not None:
             return answer.data.get("data")
+        is_the_servers = answer.data is not None and answer.data.get("status") == answer.status
         error = (answer.data or {}).get("error")
         said = error.get("message") if isinstance(error, dict) else None
         detail = redact(clean(str(said or f"status {answer.status}")), self._password)
-        if answer.status in (401, 403):
-            raise ChannelDown(f"BlueBubbles does not take this password: {detail}")
+        if answer.status == 413:
+            raise Refused(detail)
         if answer.status == 429:  # of a proxy before it
             raise RateLimited(detail, answer.retry_after or 5.0)
-        if 300 <= answer.status < 400:
+        if 300 <= answer.status < 500 and not is_the_servers:  # a proxy's, or a tunnel's
             raise Transient(detail)
+        if answer.status in (401, 403):
+            raise ChannelDown(f"BlueBubbles does not take this password: {detail}")
         if answer.status == 400 and "already queued" in detail:  # there is no code for it
             raise Unsure(detail)
-        if answer.status in (400, 404, 413):
+        if answer.status in (400, 404):
             raise Refused(detail)
         raise Unsure(detail)
 
     def _url(self, path: str) -> str:
         return f"{self._base}{path}?{urlencode({'password': self._password})}"
-
-
-def _emoji(kind: Any, message: Json) -> str:
-    """What was put under a message. Raises `Unsupported` where it was taken back or is unknown."""
-    if kind == EMOJI_REACTION:
-        found = _REACTED.match(text(message, "text", ""))
-        shown = text(message, "associatedMessageEmoji", "") or (found[1] if found else "")
-    else:
-        shown = REACTIONS.get(kind, "") if isinstance(kind, int) else ""
-    if not shown:
-        raise Unsupported("a reaction that was taken back, or of an unknown kind")
-    return clean(shown)[:64]
-
-
-def _date(message: Json) -> int:
-    return whole(message, "dateCreated", 0) or 0
-
-
-def _media(file: Json, message: Json) -> Media:
-    mime, name = text(file, "mimeType", ""), text(file, "transferName", "")
-    audio = bool(message.get("isAudioMessage"))
-    return Media(
-        kind=kind_of(mime, name, is_audio=audio, is_sticker=bool(file.get("isSticker"))),
-        handle=clean(text(file, "guid")),
-        mime=clean(mime),
-        name=clean(name),
-        size=whole(file, "totalBytes"),
-    )

@@ -14,8 +14,8 @@ address, OPENCLAW_IMESSAGE_PASSWORD to its password, and, where the server can
 reach the gateway, OPENCLAW_IMESSAGE_SECRET to a long random text. Without the
 secret messages are asked for every few seconds.
 
-In groups the bot answers when it is replied to (chatdb), or when a message has
-the word in OPENCLAW_IMESSAGE_NAME.
+In groups the bot answers when it is replied to, or when a message has the word in
+OPENCLAW_IMESSAGE_NAME.
 """
 
 from __future__ import annotations

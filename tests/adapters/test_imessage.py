@@ -36,6 +36,7 @@ from tests.fakes.bluebubbles import PASSWORD, SECRET, FakeBlueBubbles
 
 FIXTURES = sorted((Path(__file__).parent.parent / "fixtures" / "imessage").glob("*.json"))
 CHAT = "iMessage;-;+15550000005"
+GARDEN = {"guid": "iMessage;+;chat123456789", "style": 43, "displayName": "Garden"}
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_no_event_breaks_the_reader(event: Any) -> None:
         return
     assert adapter._blue is not None
     try:
-        found = adapter._blue.read(event["data"])
+        found = adapter._blue.events.read(event["data"])
     except (Unreadable, Unsupported):
         return
     assert isinstance(found, Inbound)
@@ -191,6 +192,50 @@ async def test_one_that_cannot_be_read_blocks_no_other(
     await listening(adapter, inlet, lambda: len(inlet.arrivals) == 3)
     kinds = [type(one).__name__ for one in inlet.arrivals]
     assert kinds == ["Inbound", "Rejected", "Inbound"]
+
+
+async def test_each_look_hands_over_only_what_is_new(
+    adapter: ImessageAdapter, fake: FakeBlueBubbles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters._imessage_blue.POLL_SECONDS", 0.01)
+    writes: list[int] = []
+
+    class Counting(RecordingInlet):
+        async def accept(self, arrivals: Any, cursor: str | None = None) -> None:
+            writes.append(len(arrivals))
+            await super().accept(arrivals, cursor)
+
+    def looks(more: int) -> Any:
+        until = len(fake.called("query")) + more
+        return lambda: len(fake.called("query")) >= until
+
+    inlet = Counting()
+    inlet.position = Cursor("1700000000000", 0.0)
+    remark = fake.say(5, "not for us", missed=True, chats=[GARDEN])
+    halves = fake.say(5, "half written", missed=True, chats=[])
+    await listening(adapter, inlet, looks(5))
+    assert writes == [2]
+    remark |= {"text": "really not for us", "dateEdited": 1_700_000_000_000}
+    halves["chats"] = [GARDEN]
+    await listening(adapter, inlet, looks(5))
+    assert writes == [2, 2]
+    texts = [one.text for one in inlet.arrivals if isinstance(one, Inbound)]
+    assert texts == ["not for us", "really not for us", "half written"]
+
+
+async def test_in_groups_a_reply_to_us_is_for_us(
+    adapter: ImessageAdapter, at: ImessageHarness, fake: FakeBlueBubbles
+) -> None:
+    receipt = await adapter.send(out("I am Pi"))
+    inlet = RecordingInlet()
+    inlet.position = Cursor("1700000000000", 0.0)
+    typed = fake.say(5, "typed on our own telephone", missed=True, isFromMe=True, chats=[GARDEN])
+    theirs = fake.say(6, "somebody else", missed=True, chats=[GARDEN])
+    for guid in (receipt.message_id, typed["guid"], theirs["guid"], None):
+        fake.say(5, "why?", missed=True, threadOriginatorGuid=guid, chats=[GARDEN])
+    await listening(adapter, inlet, lambda: len(inlet.arrivals) == 5)
+    addressed = [one.addressed for one in inlet.arrivals if isinstance(one, Inbound)]
+    assert addressed == [False, True, True, False, False]
 
 
 async def test_a_server_that_is_away_is_asked_again(

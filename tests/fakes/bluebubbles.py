@@ -191,7 +191,7 @@ class FakeBlueBubbles(FakePlatform):
             one
             for one in self.messages
             if one.get("dateCreated", 0) >= data["after"]
-            and data.get("chatGuid") in (None, one["chats"][0]["guid"])
+            and data.get("chatGuid") in (None, *(chat["guid"] for chat in one["chats"]))
             and (not data.get("where") or one["isFromMe"])
         ]
         found.sort(key=lambda one: int(one["dateCreated"]))

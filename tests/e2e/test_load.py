@@ -72,13 +72,12 @@ def test_webhooks_out_of_order_and_side_by_side_are_each_answered_once(
 def test_what_arrives_in_mid_turn_waits_and_is_answered_together_in_the_next(
     webhook_world: World,
 ) -> None:
-    webhook_world.agent.behave(first=0.5)
     calls = len(webhook_world.agent.calls)
-    first = webhook_world.say(33)
-    wait_until(lambda: len(webhook_world.agent.calls) > calls)
-    later = [webhook_world.say(33) for _ in range(5)]
-    wait_until(lambda: not webhook_world.telegram.pending)
-    webhook_world.agent.behave()
+    with webhook_world.agent.held():
+        first = webhook_world.say(33)
+        wait_until(lambda: len(webhook_world.agent.calls) > calls)
+        later = [webhook_world.say(33) for _ in range(5)]
+        wait_until(lambda: not webhook_world.telegram.pending)
 
     webhook_world.settle()
     webhook_world.quiet()

@@ -52,14 +52,14 @@ def test_the_openai_package_gets_an_answer(place: Place) -> None:
 
 
 def test_the_openai_package_streams_an_answer(place: Place) -> None:
-    place.agent.behave(tokens=30, delay=0.02)
+    place.agent.behave(tokens=30, delay=0.05)
     stream = place.client().chat.completions.create(
         model="openclaw", messages=HELLO, stream=True, stream_options={"include_usage": True}
     )
     chunks = list(stream)
     pieces = [c.choices[0].delta.content or "" for c in chunks if c.choices]
     assert "".join(pieces) == "ack hello " + " ".join(f"w{n}" for n in range(28))
-    assert len([piece for piece in pieces if piece]) > 3  # it came as it was written
+    assert len([piece for piece in pieces if piece]) > 1  # it came as it was written
     assert chunks[-2].choices[0].finish_reason == "stop"
     assert not chunks[-1].choices
     assert len({chunk.id for chunk in chunks}) == 1
@@ -347,8 +347,19 @@ async def test_operators_see_it_live_like_any_other_channel(place: Place) -> Non
     assert text.startswith("ack watch me")
 
 
+def be(place: Place, busy: str) -> None:
+    """Give the agent these manners, and wait until the gateway knows: it then calls elsewhere."""
+    place.agent.behave()
+    url = f"{place.agent.url}?busy={busy}"
+    place.probe.update("gateway.Agent", {}, busy=busy, url=url)
+    deadline = time.monotonic() + 30
+    while not any(call.path.endswith(busy) for call in place.agent.calls):
+        assert time.monotonic() < deadline
+        post(place, place.token(), {"messages": HELLO})
+
+
 def test_an_answer_that_is_interrupted_begins_again_behind_an_empty_line(place: Place) -> None:
-    place.probe.update("gateway.Agent", {}, busy="interrupt")
+    be(place, "interrupt")
     place.agent.behave(tokens=300, delay=0.05)  # longer than any machine is slow
     token, second = place.token(), []
     try:
@@ -367,7 +378,7 @@ def test_an_answer_that_is_interrupted_begins_again_behind_an_empty_line(place: 
                 second.append(ask)
         second[0].join(20)
     finally:
-        place.probe.update("gateway.Agent", {}, busy="queue")
+        be(place, "queue")
     assert said.startswith("ack first")
     assert said.endswith("\n\nack first more")
     answer = second[1].json()["choices"][0]["message"]["content"]

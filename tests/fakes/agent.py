@@ -40,6 +40,7 @@ class Call:
     headers: dict[str, str]
     body: bytes
     peer: tuple[str, int]
+    path: str
     at: float = field(default_factory=time.monotonic)
     closed_early: bool = False
     finished: bool = False
@@ -218,7 +219,7 @@ class FakeAgent:
     async def _record(self, protocol: str, request: web.Request) -> Call:
         headers = {name.lower(): value for name, value in request.headers.items()}
         peer = request.get_extra_info("peername")
-        call = Call(protocol, headers, await request.read(), peer)
+        call = Call(protocol, headers, await request.read(), peer, request.path_qs)
         _require_question(call.body)
         self.calls.append(call)
         return call

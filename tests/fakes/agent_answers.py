@@ -231,7 +231,8 @@ async def _close_middle(answer: Answer, *, reset: bool = False) -> NoReturn:
     response = await answer.begin()
     await answer.say(response, answer.half)
     await response.write((answer.tokens or [answer.end])[-1][:12])
-    await asyncio.sleep(0.05)  # a reset may overtake what was written: let it arrive first
+    if reset:  # it may overtake what was written: let that arrive first
+        await asyncio.sleep(0.5)
     _break(answer, reset=reset)
     await _for_ever()
 

@@ -214,6 +214,15 @@ class SessionManager:
             [(agent, session, agent) for session, agent in agents.items()],
         )
 
+    def close(self, sessions: Sequence[str], now: datetime) -> None:
+        """End these for good: their people begin anew, whatever is restored for who returns."""
+        self.expire(sessions, now)
+        run_each(
+            "UPDATE sessions_app_session SET expires_at = NULL "
+            "WHERE id = %s AND state = 'terminated'",
+            [(session,) for session in sessions],
+        )
+
     def expire(self, sessions: Sequence[str], now: datetime) -> None:
         """End these sessions. The caller has made sure that no work is in flight."""
         run_each(
@@ -297,6 +306,7 @@ class SessionManager:
         }
 
     def _restored(self, missing: Mapping[Scope, Found]) -> dict[Scope, Found]:
+        """The last session of each, where it timed out: what was ended on purpose stays ended."""
         now = clock.now()
         by_key: dict[tuple[str, str], list[Scope]] = {}
         for scope in missing:
@@ -304,13 +314,13 @@ class SessionManager:
         back: dict[Scope, Found] = {}
         for key, scopes in by_key.items():
             rows = run(
-                "SELECT id, last_seq, handler FROM sessions_app_session "
+                "SELECT id, last_seq, handler, expires_at <= ended_at FROM sessions_app_session "
                 "WHERE channel = %s AND scope_key = %s AND state = 'terminated' "
                 "ORDER BY ended_at DESC LIMIT 1",
                 key,
             )
-            for session, last_seq, handler in rows:
-                if self.restore([session], now):
+            for session, last_seq, handler, timed_out in rows:
+                if timed_out and self.restore([session], now):
                     back |= {
                         scope: replace(
                             missing[scope], session=session, last_seq=last_seq, handler=handler

@@ -71,7 +71,7 @@ def carry_out(
             cancelled, text = _cancel(told.session, now), NEW
     message = _answer(text, told, sessions, now)
     if command == "/new":
-        sessions.expire([told.session], now)
+        sessions.close([told.session], now)
     return cancelled, message
 
 

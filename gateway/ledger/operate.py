@@ -179,7 +179,7 @@ def terminate_sessions(actor: str, session_ids: Iterable[str]) -> int:
         ids = [session.pk for session in sessions]
         turns = Turn.objects.filter(state__in=OPEN, session__in=ids).values_list("pk", flat=True)
         _cancel(actor, _hold(Turn.objects.filter(state__in=OPEN), turns), {"because": "ended"})
-        channels.session_manager().expire(ids, now)
+        channels.session_manager().close(ids, now)
         notes = [(session.pk, {"state": session.state}) for session in sessions]
         return _note(actor, "terminate_session", notes, now)
 

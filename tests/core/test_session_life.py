@@ -9,6 +9,7 @@ from pytest_django import Settings
 
 from gateway import cleanup
 from gateway.cleanup import clean_sessions, forget_sessions
+from gateway.ledger.operate import terminate_sessions
 from gateway.ledger.recovery import GATEWAY, beat, resume_sessions
 from gateway.models import Delivery, Turn
 from sessions_app.models import Message, Session
@@ -77,6 +78,27 @@ def test_or_the_old_one_where_set_so(verbs: Verbs, clock: Clock) -> None:
     session = Session.objects.get()
     assert (session.state, session.ended_at) == ("active", None)
     assert session.expires_at == clock() + timedelta(seconds=900)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["in time", "too late"])
+@pytest.mark.parametrize("how", ["/new", "operator"])
+def test_what_was_ended_on_purpose_is_not_brought_back(
+    verbs: Verbs, clock: Clock, how: str, late: bool
+) -> None:
+    """With OPENCLAW_RESTORE=always too: /new begins a new conversation, and so does who returns."""
+    keeper = Verbs(restore=True)
+    _chat(keeper, "1")
+    if late:
+        keeper.take_in(inbound("2", "waits"))  # so that its time passes without an end
+        clock.advance(1000)
+    (session,) = open_sessions()
+    if how == "/new":
+        keeper.take_in(inbound("3", "/new"))
+    else:
+        terminate_sessions("ada", [session.pk])
+    keeper.take_in(inbound("4", "anew"))
+    assert history_of(keeper.claim_one()) == [("user", "anew")]
+    assert [one.pk for one in open_sessions()] != [session.pk]
 
 
 @pytest.mark.parametrize("work", ["queued", "running", "delivery", "sending"])

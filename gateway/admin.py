@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
@@ -223,12 +224,36 @@ class CursorAdmin(ReadOnly, ModelAdmin[Cursor]):
     search_fields = ("channel",)
 
 
+class DoorFilter(admin.SimpleListFilter):
+    """By whether somebody still waits to be let in."""
+
+    title = "state"
+    parameter_name = "door"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """What became of them."""
+        words = ("waiting", "expired", "approved", "refused")
+        return [(word, word) for word in words]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The codes in that state, or all."""
+        now, asked = clock.now(), queryset.filter(state=PairingCode.State.OPEN)
+        match self.value():
+            case "waiting":
+                return asked.filter(expires_at__gt=now)
+            case "expired":
+                return asked.filter(expires_at__lte=now)
+            case "approved" | "refused" as state:
+                return queryset.filter(state=state)
+        return queryset
+
+
 @admin.register(PairingCode)
 class PairingCodeAdmin(Operable, Fast, ReadOnly, ModelAdmin[PairingCode]):
     """Who asks to be let in, and with which code."""
 
     list_display = ("person", "channel", "user_id", "shown", "standing", "created_at", "expires_at")
-    list_filter = (ChannelFilter, "state")
+    list_filter = (ChannelFilter, DoorFilter)
     search_fields = ("user_id", "name")
     ordering = ("-id",)
     actions = (actions.approve_pairings, actions.refuse_pairings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,24 +10,22 @@ from typing import Any
 from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Min
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
 from gateway import health
-from gateway.console import plots, repair
+from gateway.console import plots, probing, repair
 from gateway.console.frame import render
 from gateway.console.shelves import SHELVES, WAITING, Kind
 from gateway.ledger.recovery import GATEWAY, WORKER
-from gateway.models import Agent, AgentHealth, Heartbeat
+from gateway.models import Agent, AgentHealth, Heartbeat, PairingCode
 from gateway.runtime import BEAT_SECONDS, Runtime, current
 from sessions_app import clock
 from sessions_app.sql import Row, moment, parse_moment, run
 
 GATEWAY_SECONDS = 4 * BEAT_SECONDS
 """A gateway that has not beaten for this long is down."""
-
-PROBE_WAIT_SECONDS = 0.1
-"""The page waits this long for the agents' answer; a later one is shown the next time."""
 
 LATE = timedelta(minutes=5)
 """Work that waits longer than this, with nothing else wrong, is worth a look."""
@@ -49,10 +46,6 @@ FROM gateway_delivery d
 WHERE d.state IN ('queued', 'sending') GROUP BY d.state
 """
 """The last column: since when the oldest waits that nothing else holds up."""
-
-_probing: asyncio.Task[dict[str, Any]] | None = None
-_answers: dict[str, Any] = {}
-_answered_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +93,17 @@ def context(request: HttpRequest) -> dict[str, Any]:
     channels = [_channel(name, beats) for name in settings.OPENCLAW_CHANNELS]
     agents = _agents()
     waiting = repair.kinds_waiting(request)
-    queues = [*_queues(), *_shelves(waiting)]
+    door = _door(request)
+    queues = [*_queues(), *_shelves(waiting), *door]
     hours = plots.last_hours()
     bad = (plots.FAILED, plots.DEAD)
     failed = [sum(row) for row in zip(*(plots.counted(sql, hours) for sql in bad), strict=True)]
-    findings = [*_broken(core, channels, agents), *_late(queues, core), *_left(waiting)]
+    findings = [
+        *_broken(core, channels, agents),
+        *_late(queues, core),
+        *_left(waiting),
+        *_knocking(door),
+    ]
     return {
         "findings": findings,
         "verdict": verdict(len(findings)),
@@ -199,33 +198,22 @@ def _agents() -> list[Part]:
         Agent.objects.filter(enabled=True).select_related("health").order_by("-is_default", "name")
     )
     runtime = _runtime()
-    answers = async_to_sync(_probe)(runtime) if runtime is not None else {}
-    return [_agent(agent, answers.get(agent.name)) for agent in names]
+    if runtime is None:
+        return [_agent(agent, "not asked yet", None, None) for agent in names]
+    answers, at = async_to_sync(probing.answers)(runtime)
+    return [_agent(agent, "is being asked", answers.get(agent.name), at) for agent in names]
 
 
-def _agent(agent: Agent, answer: dict[str, Any] | None) -> Part:
+def _agent(agent: Agent, unknown: str, answer: dict[str, Any] | None, at: datetime | None) -> Part:
     circuit = getattr(agent, "health", None)
     if circuit is not None and circuit.state != AgentHealth.State.CLOSED:
         return Part(agent.name, "bad", "does not answer, its turns wait", circuit.detail,
                     circuit.checked_at)  # fmt: skip
     if answer is None:
-        return Part(agent.name, "unknown", "not asked yet", agent.url or agent.command)
+        return Part(agent.name, "unknown", unknown, agent.url or agent.command)
     if answer["ok"]:
-        return Part(agent.name, "good", "answers", agent.url or agent.command, _answered_at)
-    return Part(
-        agent.name, "bad", "fails its health check", str(answer.get("detail", "")), _answered_at
-    )
-
-
-async def _probe(runtime: Runtime) -> dict[str, Any]:
-    """The agents' last answers. A slow agent is asked on while the page goes out."""
-    global _probing, _answers, _answered_at
-    probing = _probing = _probing or asyncio.create_task(health.agents(runtime), name="probe")
-    done, _ = await asyncio.wait({probing}, timeout=PROBE_WAIT_SECONDS)
-    if done:
-        _probing = None
-        _answers, _answered_at = probing.result(), clock.now()
-    return _answers
+        return Part(agent.name, "good", "answers", agent.url or agent.command, at)
+    return Part(agent.name, "bad", "fails its health check", str(answer.get("detail", "")), at)
 
 
 def _runtime() -> Runtime | None:
@@ -258,6 +246,16 @@ def _shelves(waiting: Sequence[Kind]) -> list[Depth]:
         number = sum(kind.count for kind in mine)
         rows.append(Depth(shelf.many.capitalize(), "", number, oldest, address))
     return rows
+
+
+def _door(request: HttpRequest) -> list[Depth]:
+    """People who wait to be let in, as a row among the queues; none for who may not see them."""
+    if not request.user.has_perm("gateway.view_pairingcode"):
+        return []
+    waiting = PairingCode.objects.filter(state=PairingCode.State.OPEN, expires_at__gt=clock.now())
+    found = waiting.aggregate(count=Count("pk"), oldest=Min("created_at"))
+    address = reverse("admin:gateway_pairingcode_changelist") + "?door=waiting"
+    return [Depth("People at the door", "", found["count"], found["oldest"], address)]
 
 
 def _depth(name: str, state: str, rows: dict[str, Row], table: str) -> Depth:
@@ -315,6 +313,20 @@ def _left(waiting: Sequence[Kind]) -> list[Finding]:
             f"{address}?{repair.filters_of(kind)}",
         )
         for kind in waiting
+    ]
+
+
+def _knocking(door: Sequence[Depth]) -> list[Finding]:
+    """Who asks to be let in has a code that is good for an hour."""
+    todo = "Compare the code with the one they tell you, then let them in or keep them out."
+    return [
+        Finding(
+            f"{queue.count} {'person waits' if queue.count == 1 else 'people wait'} at the door.",
+            todo,
+            queue.url,
+        )
+        for queue in door
+        if queue.count
     ]
 
 

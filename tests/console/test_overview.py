@@ -8,17 +8,18 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from gateway import health
 from gateway.channels import Rules
-from gateway.console import overview, plots
+from gateway.console import plots, probing
 from gateway.console.overview import verdict
 from gateway.ledger.recovery import beat, last_words
 from gateway.lines import Line
-from gateway.models import Agent, Delivery, Heartbeat, Turn
+from gateway.models import Agent, Delivery, Heartbeat, PairingCode, Turn
 from sessions_app import clock
 from sessions_app.models import Contact, Message, Session
 from sessions_app.sql import dumps
@@ -154,6 +155,7 @@ def test_queues_say_how_much_waits_and_since_when(viewer: Client) -> None:
         ("Dead letters", ""): (2, False),
         ("Quarantined turns", ""): (0, False),
         ("Payloads set aside", ""): (0, False),
+        ("People at the door", ""): (0, False),
     }
     assert "oldest </span>3\xa0minutes ago" in start(viewer).content.decode()
     waits = Turn.objects.filter(session__chat_id="c0")
@@ -220,13 +222,70 @@ async def test_page_waits_for_no_slow_agent(monkeypatch: pytest.MonkeyPatch) -> 
         return {"pi": {"ok": True}}
 
     monkeypatch.setattr(health, "agents", agents)
-    monkeypatch.setattr(overview, "_answers", {})
-    began = time.monotonic()
+    monkeypatch.setattr(probing, "_last", ({}, None))
     runtime: Any = None
-    assert await overview._probe(runtime) == {}
+    began = time.monotonic()
+    assert await probing.answers(runtime) == ({}, None)
     assert time.monotonic() - began < 2
     done.set()
-    assert await overview._probe(runtime) == {"pi": {"ok": True}}
+    assert (await probing.answers(runtime))[0] == {"pi": {"ok": True}}
+
+
+async def test_a_late_answer_is_told_with_the_time_at_which_it_came(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    done, asked = asyncio.Event(), []
+
+    async def agents(runtime: Any) -> dict[str, Any]:
+        asked.append(clock.time)
+        await done.wait()
+        return {"pi": {"ok": len(asked) == 1}}
+
+    monkeypatch.setattr(health, "agents", agents)
+    monkeypatch.setattr(probing, "_last", ({}, None))
+    runtime: Any = None
+    assert await probing.answers(runtime) == ({}, None)
+    came = clock.time
+    done.set()
+    while probing._asking:
+        await asyncio.sleep(0)
+    done.clear()
+    clock.advance(30)
+    assert await probing.answers(runtime) == ({"pi": {"ok": True}}, came)
+    clock.advance(31)  # of the morning: it says nothing about now
+    assert await probing.answers(runtime) == ({}, None)
+    done.set()
+    assert await probing.answers(runtime) == ({"pi": {"ok": False}}, clock.time)
+
+
+def test_people_at_the_door_need_a_person(client: Client) -> None:
+    all_well()
+    for number, minutes in enumerate((30, 5, -1)):
+        PairingCode.objects.create(
+            channel="webchat", user_id=f"u{number}", code=f"c{number}", name=f"Visitor {number}",
+            expires_at=ago(minutes=-minutes),
+        )  # fmt: skip
+    PairingCode.objects.create(
+        channel="webchat", user_id="u9", code="c9", expires_at=ago(minutes=-9), state="refused"
+    )
+    client.force_login(account("olga"))
+    (finding,) = start(client).context["findings"]
+    assert finding.what == "2 people wait at the door."
+    queue = next(q for q in start(client).context["queues"] if q.name == "People at the door")
+    assert (queue.count, queue.url) == (2, finding.url)
+    page = client.get(finding.url).content.decode()
+    assert "Visitor 0" in page and "Visitor 1" in page
+    assert "Visitor 2" not in page and "u9" not in page
+
+
+def test_who_may_not_let_people_in_is_not_told_of_them(client: Client) -> None:
+    all_well()
+    PairingCode.objects.create(channel="webchat", user_id="u", code="c", expires_at=ago(minutes=-9))
+    person = account("vera")
+    person.user_permissions.remove(Permission.objects.get(codename="view_pairingcode"))
+    client.force_login(person)
+    assert findings(client) == []
+    assert "at the door" not in start(client).content.decode()
 
 
 def test_plots_count_each_hour_once(viewer: Client, clock: Clock) -> None:

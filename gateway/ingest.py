@@ -105,7 +105,7 @@ class Ingress:
     async def _keep(self, line: Line, arrival: Arrival, write: Write) -> None:
         try:
             ingested = await write(arrival)
-            self._note(line, ingested)
+            self._note(line, arrival, ingested)
             self._acknowledge(line, arrival, ingested)
         except Unavailable:
             raise
@@ -130,7 +130,7 @@ class Ingress:
         else:
             for item in arrival.inbounds:
                 await self._keep(line, arrival.alone(item), write)
-        self._note(line, await write(rest))
+        self._note(line, rest, await write(rest))
 
     async def _write(self, arrival: Arrival) -> Ingested:
         kept: Ingested = await self._ledger.do("ingest", arrival)
@@ -146,7 +146,9 @@ class Ingress:
             self._backlog.taken()
         return kept
 
-    def _note(self, line: Line, ingested: Ingested) -> None:
+    def _note(self, line: Line, arrival: Arrival, ingested: Ingested) -> None:
+        for remark in arrival.overheard:
+            line.remarks.add((remark.external_id, remark.text))
         if ingested.denied:
             line.deny(ingested.denied)
         for why in ingested.kept_out:
@@ -199,7 +201,10 @@ def sift(line: Line, arrivals: Sequence[Arriving], cursor: str | None) -> Arriva
         overheard=[
             item
             for item in inbounds
-            if not line.rules.hears(item) and line.rules.overhears(item) and item.text.strip()
+            if not line.rules.hears(item)
+            and line.rules.overhears(item)
+            and item.text.strip()
+            and (item.external_id, item.text) not in line.remarks
         ],
         rejected=rejected,
         statuses=[item for item in arrivals if isinstance(item, Status)],

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from adapters._kept import Kept
 from adapters.base import Adapter, ChannelDown, Listener, SendError, Watched
 from gateway.albums import Albums
 from gateway.channels import Rules
@@ -23,6 +24,9 @@ DOWN_SECONDS = 300.0
 
 MAX_PAUSE_SECONDS = 60.0
 
+MAX_REMARKS = 10_000
+"""Remarks that are known when a platform hands them over again."""
+
 WATCH_SECONDS = 180.0
 """How often a platform that calls us is asked whether it still reaches us."""
 
@@ -35,6 +39,7 @@ class Line:
     (nothing is sent either). Sends never count as signs of inbound life.
     `opened`: the platform has told us once who we are there.
     `before`: the last report of an earlier gateway; what has not happened anew is told from it.
+    `remarks`: id and text of what was overheard. Its rows go when they were told to an agent.
     """
 
     name: str
@@ -50,12 +55,14 @@ class Line:
     last_error: str = ""
     last_error_at: datetime | None = None
     before: dict[str, Any] | None = None
+    remarks: Kept[tuple[str, str]] = field(default_factory=lambda: Kept(MAX_REMARKS))
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     guard: Guard = field(init=False)
     albums: Albums = field(default_factory=Albums)
 
     def __post_init__(self) -> None:
-        self.guard = Guard(float(self.rules.flood) or None)
+        flood = float(self.rules.flood) or None
+        self.guard = Guard(flood, loops=bool(flood) or self.rules.rate != "unlimited")
 
     def alive(self) -> None:
         """The inbound side works."""

@@ -118,23 +118,27 @@ class Verdict:
 
 @dataclass(slots=True)
 class Guard:
-    """One channel's people. `per_minute` None: no limit. `monotonic` gives seconds."""
+    """One channel's people. `per_minute` None: no limit. `monotonic` gives seconds.
+
+    `loops`: whether who answers like a machine is kept out.
+    """
 
     per_minute: float | None
     monotonic: Callable[[], float] = time.monotonic
+    loops: bool = True
     _people: OrderedDict[str, _Person] = field(default_factory=OrderedDict)
     _judged: OrderedDict[str, bool] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def judge(self, inbound: Inbound) -> Verdict:
         """A new message has come. Handed over again it gets the same verdict, and counts once."""
-        if self.per_minute is None:
+        if self.per_minute is None and not self.loops:
             return Verdict(True)
         with self._lock:
             known = self._judged.get(inbound.external_id)
             if known is not None:
                 return Verdict(known)
-            verdict = self._weigh(inbound, self.per_minute)
+            verdict = self._weigh(inbound)
             self._judged[inbound.external_id] = verdict.admitted
             if len(self._judged) > MAX_JUDGED:
                 self._judged.popitem(last=False)
@@ -146,23 +150,25 @@ class Guard:
             if person := self._people.get(user_id):
                 person.replied_at = self.monotonic()
 
-    def _weigh(self, inbound: Inbound, per_minute: float) -> Verdict:
+    def _weigh(self, inbound: Inbound) -> Verdict:
         now, late = self.monotonic(), _lateness(inbound)
         person = self._person(inbound.user_id, now)
-        if late >= LATE_SECONDS:
-            room = person.had_room(per_minute, int((now - late) // 60))
-        else:
-            if not inbound.by_hand:
-                if person.paused_until > now:
-                    return Verdict(False, why="loop")
-                if person.is_loop(inbound.text, now):
-                    person.pause(now)
-                    return Verdict(False, LIKE_A_MACHINE, "loop")
-            room = person.has_room(per_minute, now)
-        if room:
+        if self.loops and late < LATE_SECONDS and not inbound.by_hand:
+            if person.paused_until > now:
+                return Verdict(False, why="loop")
+            if person.is_loop(inbound.text, now):
+                person.pause(now)
+                return Verdict(False, LIKE_A_MACHINE, "loop")
+        if self.per_minute is None or self._has_room(person, self.per_minute, now, late):
             return Verdict(True)
         told, person.told = person.told, True
         return Verdict(False, "" if told else SLOW_DOWN, "flood")
+
+    @staticmethod
+    def _has_room(person: _Person, per_minute: float, now: float, late: float) -> bool:
+        if late >= LATE_SECONDS:
+            return person.had_room(per_minute, int((now - late) // 60))
+        return person.has_room(per_minute, now)
 
     def _person(self, user_id: str, now: float) -> _Person:
         person = self._people.get(user_id)

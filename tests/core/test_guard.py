@@ -58,9 +58,24 @@ def test_a_flood_is_answered_once_and_ends_when_it_ends() -> None:
     assert judged(made).notice == SLOW_DOWN
 
 
-def test_without_a_limit_everything_goes_through() -> None:
-    made = Guard(None, Watch())
+def test_without_a_limit_no_flood_is_one_but_a_machine_is() -> None:
+    watch = Watch()
+    made = Guard(None, watch)
     assert all(judged(made).admitted for _ in range(1000))
+    assert conversation(made, watch, 1.0, lambda number: f"answer {number}") == LOOP_INSTANTS
+    assert judged(made) == Verdict(False, why="loop")
+    free = Guard(None, watch, loops=False)
+    assert conversation(free, watch, 1.0, lambda number: "ok") == 200
+
+
+def test_only_a_channel_without_any_pace_listens_to_machines() -> None:
+    for rules, loops in (
+        ({"flood": 0}, True),
+        ({"flood": 0, "rate": "unlimited"}, False),
+        ({"flood": 60, "rate": "unlimited"}, True),
+        ({}, True),
+    ):
+        assert line(**rules).guard.loops is loops
 
 
 def test_a_message_that_is_handed_over_again_counts_once() -> None:

@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, WebSocketRoute, expect
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Locator,
+    Page,
+    Route,
+    WebSocketRoute,
+    expect,
+)
 
 from tests.console.live_house import LiveHouse, until, watch
 from tests.web import browser as browsers
@@ -306,6 +314,63 @@ def test_pause_holds_the_page_still_and_follow_catches_up(
     page.locator("#pause").click()
     expect(card(page, call).locator(".text")).to_have_text("one two ")
     expect(card(page, other)).to_be_visible()
+
+
+def test_while_paused_what_somebody_looks_at_is_shown_as_it_was(
+    open_page: OpenPage, begin: Begin
+) -> None:
+    calls = [begin(f"Person {number}") for number in range(12)]
+    for number, call in enumerate(calls):
+        call.say(f"{number} began. " + "and then some more words. " * 100 + "So far.")
+    page = open_page(**NARROW)
+    expect(page.locator(".turn")).to_have_count(12)
+    cards = page.locator(".turn")
+    first, last = (page.locator(f"#{cards.nth(at).get_attribute('id')}") for at in (0, 11))
+    expect(first.locator(".text")).to_contain_text("So far.")
+    expect(last.locator(".text")).to_be_empty()  # nobody has seen it yet
+    page.keyboard.press("p")
+    expect(page.locator("#pause")).to_have_attribute("aria-pressed", "true")
+    for call in calls:
+        call.say(" And later.")
+    expect(page.locator("#pause")).to_have_text("Follow · news")
+
+    last.scroll_into_view_if_needed()
+    expect(last.locator(".text")).to_have_text(re.compile(r"So far\.$"))
+    last.locator(".all").click()
+    expect(last.locator(".text")).to_have_text(re.compile(r"^\d+ began\. .*So far\.$"))
+    name = str(last.locator(".who").text_content())
+    page.locator("#filters [name=q]").fill(name)
+    expect(page.locator(".turn:visible")).to_have_count(1 if name != "Person 1" else 3)
+    page.get_by_label("State").select_option("ended")
+    expect(page.locator("#filtered")).to_be_visible()
+    page.get_by_label("State").select_option("")
+    page.locator("#pause").click()
+    expect(last.locator(".text")).to_have_text(re.compile(r"So far\. And later\.$"))
+
+
+def test_why_many_turns_failed_is_asked_again_until_it_is_told(
+    open_page: OpenPage, begin: Begin, problems: list[str]
+) -> None:
+    calls = [begin(f"Person {number}") for number in range(3)]
+    for call in calls:
+        call.say("It began well, but")
+    page = open_page()
+    refused: list[str] = []
+
+    def refuse(route: Route) -> None:
+        if not refused:
+            refused.append(route.request.url)
+            route.fulfill(status=503)
+        else:
+            route.continue_()
+
+    page.route(re.compile(r"/live/ended\.json"), refuse)
+    for call in calls:
+        call.break_off()
+    for call in calls:
+        expect(card(page, call).locator(".state")).to_have_text("failed: interrupted")
+    assert len(refused) == 1
+    problems[:] = [problem for problem in problems if "503" not in problem]
 
 
 def test_who_reads_further_up_is_left_alone(open_page: OpenPage, begin: Begin) -> None:

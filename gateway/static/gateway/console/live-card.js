@@ -1,4 +1,5 @@
 // One turn on the page. Its head is always true; its text is written while it is in view.
+// While the page is paused both are as they were at that moment.
 
 import { GrowingText } from "./live-text.js";
 
@@ -18,6 +19,8 @@ export class Card {
   whole = false;
   held = false; // the person reads further up
   fits = true;
+  ended = false; // as its head says
+  #still = null; // while paused: what there was to show
   #text;
   #folds = new Map();
   #told = 0; // traces shown
@@ -81,6 +84,7 @@ export class Card {
     const [kind, word] = WORDS[turn.state] ?? WORDS.failed;
     this.state.className = `state ${kind}`;
     put(this.state, turn.error ? `${word}: ${turn.error}` : word);
+    this.ended = turn.ended;
     this.element.classList.toggle("ended", turn.ended);
     this.element.classList.toggle("writing", turn.state === "running");
     if (this.stop) this.stop.hidden = turn.ended;
@@ -94,25 +98,34 @@ export class Card {
     put(this.time, duration(seconds));
   }
 
+  pause(paused) {
+    this.#still = paused ? this.turn.still() : null;
+  }
+
+  get #known() {
+    return this.#still ?? this.turn;
+  }
+
   // The text as far as it is known. Called at most once per frame, and only while in view.
   showText() {
     this.#showTraces();
     if (this.held) {
-      const units = this.turn.text.length - this.#text.shown;
+      const units = this.#known.text.length - this.#text.shown;
       this.news.hidden = units <= 0;
       put(this.news, `${units.toLocaleString()} new ↓`);
       return;
     }
-    this.#text.show(this.turn, this.whole);
+    this.#text.show(this.#known, this.whole);
     const above = this.#text.above;
     this.element.classList.toggle("cut", above > 0);
     this.all.hidden = !this.whole && above === 0 && !this.overflows;
-    put(this.size, counted(this.turn.points));
+    put(this.size, counted(this.#known.points));
   }
 
   // Roughly, without asking for a layout: more than the closed box has room for.
   get overflows() {
-    return this.turn.points > 400 || this.turn.text.split("\n", 9).length > 8;
+    const { points, text } = this.#known;
+    return points > 400 || text.split("\n", 9).length > 8;
   }
 
   open(whole) {
@@ -141,9 +154,9 @@ export class Card {
 
   // Tool calls and reasoning, folded; what is inside is built when it is opened.
   #showTraces() {
-    const { traces } = this.turn;
-    if (this.#toldOf !== this.turn.attempt) {
-      this.#toldOf = this.turn.attempt;
+    const { traces, attempt } = this.#known;
+    if (this.#toldOf !== attempt) {
+      this.#toldOf = attempt;
       this.#told = 0;
       this.#folds.clear();
       this.folds.replaceChildren();

@@ -30,6 +30,12 @@ export class Turn {
     return ENDED.has(this.state);
   }
 
+  // As it is now, whatever comes: what a card shows while the page is paused.
+  still() {
+    const { text, points, version, traces, attempt } = this;
+    return { text, points, version, traces, attempt };
+  }
+
   // True when there is something new, false when not, "gap" when something before is missing.
   take(frame) {
     if (frame.attempt < this.attempt) return false;

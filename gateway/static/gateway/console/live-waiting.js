@@ -50,6 +50,7 @@ export class Waiting {
       return; // the websocket says that the connection is lost
     }
     this.page.told(told, asked);
+    if (this.page.paused) return;
     this.rows = told.waiting;
     this.count = told.waiting.length + told.more;
     this.left = told.more;

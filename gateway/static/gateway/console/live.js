@@ -1,5 +1,6 @@
 // The live page: puts its parts together. Frames are taken in as they come; the page is
 // written once per animation frame, for a few milliseconds at most, where somebody looks.
+// While it is paused only what the person touches is written, as it was at that moment.
 
 import { Connection } from "../chat/connection.js";
 import { Card, put } from "./live-card.js";
@@ -9,6 +10,7 @@ import { Waiting } from "./live-waiting.js";
 const BUDGET = 7; // milliseconds of writing per animation frame
 const ENDED_KEPT = 30;
 const ENDED_SECONDS = 90;
+const ASKED_AT_ONCE = 50;
 const LOST_AFTER = 3000; // a turn the database does not know as running any more
 
 const $ = (id) => document.getElementById(id);
@@ -19,6 +21,7 @@ const cards = new Map(); // turn id -> card
 const fresh = new Map(); // turn id -> turn that has no card yet
 const dirty = new Set(); // cards whose text has grown
 const heads = new Set(); // cards whose head has changed
+const touched = new Set(); // cards to be written although the page is paused
 const asked = new Set(); // turns whose snapshot was asked for
 
 let paused = false;
@@ -29,8 +32,11 @@ const page = {
   waitingUrl: data.waitingUrl,
   now: () => Date.now() + skew,
   sessionUrl: (session) => data.sessionUrl.replace("SESSION", encodeURIComponent(session)),
+  get paused() {
+    return paused;
+  },
   touch(card) {
-    dirty.add(card);
+    (paused ? touched : dirty).add(card);
     draw();
   },
   told(answer, askedAt) {
@@ -64,7 +70,6 @@ function take(frame) {
   } else {
     if (before !== `${turn.state} ${turn.attempt}` || frame.started) heads.add(card);
     if (card.visible) dirty.add(card);
-    else card.stale = true;
   }
 }
 
@@ -86,23 +91,28 @@ connection.addEventListener("refused", () => says("This account may not watch an
 async function lookForLost(running) {
   const lost = [];
   for (const turn of [...fresh.values(), ...[...cards.values()].map((card) => card.turn)]) {
-    if (turn.state === "failed" && !turn.error && !turn.whyAsked) {
-      turn.whyAsked = true;
-      lost.push(turn.id);
+    if (turn.state === "failed" && !turn.error && !turn.whyTold) {
+      lost.push(turn);
     } else if (turn.ended || running.has(turn.id)) {
       turn.missing = 0;
     } else {
       turn.missing ||= Date.now();
-      if (Date.now() - turn.missing > LOST_AFTER) lost.push(turn.id);
+      if (Date.now() - turn.missing > LOST_AFTER) lost.push(turn);
     }
   }
   if (!lost.length) return;
-  const query = new URLSearchParams(lost.slice(0, 50).map((id) => ["turn", id]));
+  const some = lost.slice(0, ASKED_AT_ONCE); // the others at the next look
+  const query = new URLSearchParams(some.map((turn) => ["turn", turn.id]));
   try {
     const answer = await fetch(`${data.endedUrl}?${query}`, { cache: "no-store", redirect: "manual" });
-    if (answer.ok) (await answer.json()).frames.forEach(take);
+    if (!answer.ok) return;
+    (await answer.json()).frames.forEach(take);
   } catch {
     return; // at the next look
+  }
+  for (const turn of some) {
+    turn.whyTold = turn.state === "failed";
+    turn.missing = 0;
   }
   draw();
 }
@@ -110,14 +120,18 @@ async function lookForLost(running) {
 // --- writing the page -----------------------------------------------------------------
 
 function draw() {
-  if (!drawing && !paused) drawing = requestAnimationFrame(write);
+  if (!drawing && (!paused || touched.size)) drawing = requestAnimationFrame(write);
 }
 
 function write() {
   drawing = 0;
-  if (paused) return;
   const until = performance.now() + BUDGET;
   const left = () => performance.now() < until;
+  if (paused) {
+    texts(touched, left);
+    draw();
+    return;
+  }
   let added = false;
   for (const turn of fresh.values()) {
     if (!left()) break;
@@ -132,13 +146,17 @@ function write() {
     if (card.turn.state === "queued") drop(card); // it stands among what waits
     added = true;
   }
-  for (const card of dirty) {
-    if (!left()) break;
-    dirty.delete(card);
-    card.showText();
-  }
+  texts(dirty, left);
   if (added) settle();
   if (fresh.size || heads.size || dirty.size) draw();
+}
+
+function texts(waiting, left) {
+  for (const card of waiting) {
+    if (!left()) break;
+    waiting.delete(card);
+    card.showText();
+  }
 }
 
 const eyes = new IntersectionObserver(
@@ -148,7 +166,7 @@ const eyes = new IntersectionObserver(
       if (!card) continue;
       card.visible = isIntersecting;
       if (isIntersecting) page.touch(card);
-      else dirty.delete(card);
+      else [dirty, touched].forEach((some) => some.delete(card));
     }
   },
   { rootMargin: "300px" },
@@ -208,22 +226,21 @@ function fits(turn, kind, wish) {
 }
 
 function choose(card, wish = wishes()) {
-  card.fits = fits(card.turn, card.turn.ended ? "ended" : "running", wish);
+  card.fits = fits(card.turn, card.ended ? "ended" : "running", wish);
   card.element.hidden = !card.fits;
 }
 
 function settle() {
-  if (paused) return;
   const wish = wishes();
   let running = 0;
   let shown = 0;
   for (const card of cards.values()) {
     choose(card, wish);
-    running += card.turn.ended ? 0 : 1;
+    running += card.ended ? 0 : 1;
     shown += card.fits ? 1 : 0;
   }
   const started = new Set(cards.keys()); // what runs by now waits no more
-  waiting.show((row) => fits(row, "waiting", wish) && !(started.has(row.turn) && !cards.get(row.turn).turn.ended));
+  waiting.show((row) => fits(row, "waiting", wish) && !(started.has(row.turn) && !cards.get(row.turn).ended));
   $("waiting").hidden = waiting.shown === 0;
   const nothing = shown === 0 && waiting.shown === 0;
   const chosen = Object.values(wish).some(Boolean);
@@ -269,19 +286,20 @@ function pause() {
   $("pause").setAttribute("aria-pressed", String(paused));
   $("live").classList.toggle("paused", paused);
   put($("pause"), paused ? "Follow" : "Pause");
-  if (paused) return;
+  (paused ? dirty : touched).clear();
   for (const card of cards.values()) {
-    heads.add(card);
-    if (card.visible) dirty.add(card);
+    card.pause(paused);
+    if (card.visible) page.touch(card);
+    if (!paused) heads.add(card);
   }
-  settle();
   draw();
+  if (!paused) waiting.look();
 }
 $("pause").addEventListener("click", pause);
 
 function step(by) {
   const fitting = [...cards.values()].filter((card) => card.fits);
-  fitting.sort((one, other) => Number(one.turn.ended) - Number(other.turn.ended)); // as they stand
+  fitting.sort((one, other) => Number(one.ended) - Number(other.ended)); // as they stand
   const shown = fitting.map((card) => card.element);
   const at = shown.findIndex((element) => element.contains(document.activeElement));
   const next = shown[at < 0 ? (by > 0 ? 0 : shown.length - 1) : at + by];

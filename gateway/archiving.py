@@ -43,7 +43,7 @@ BATCH = 50
 """Sessions archived at a time."""
 
 _ENDED = f"""
-SELECT s.id, s.ended_at FROM sessions_app_session s
+SELECT s.id, s.ended_at, s.revision FROM sessions_app_session s
 WHERE s.state = 'terminated' AND s.archived_at IS NULL AND NOT {IN_FLIGHT}
 ORDER BY s.ended_at
 LIMIT %s
@@ -65,7 +65,7 @@ def archive_ended(folder: Path) -> bool:
 
     Raises `OSError` and `django.db.Error`.
     """
-    ended = {row[0]: moment(parse_moment(row[1])) for row in run(_ENDED, (BATCH,))}
+    ended = {row[0]: (moment(parse_moment(row[1])), row[2]) for row in run(_ENDED, (BATCH,))}
     written, failures = [], []
     for whole in archive.read([Wanted(session) for session in ended]):
         session = whole["session"]["id"]
@@ -79,8 +79,8 @@ def archive_ended(folder: Path) -> bool:
             written.append(session)
     run_each(
         "UPDATE sessions_app_session SET archived_at = %s "
-        "WHERE id = %s AND state = 'terminated' AND ended_at = %s",
-        [(moment(clock.now()), session, ended[session]) for session in written],
+        "WHERE id = %s AND state = 'terminated' AND ended_at = %s AND revision = %s",
+        [(moment(clock.now()), session, *ended[session]) for session in written],
     )
     if failures:
         raise failures[0]

@@ -6,12 +6,14 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
 
 from gateway import channels
 from gateway.archiving import forget_files
 from gateway.ledger.ingest import IN_FLIGHT
+from gateway.ledger.operate import OPEN
 from gateway.ledger.recovery import GATEWAY
-from gateway.models import IdempotencyKey
+from gateway.models import Delivery, IdempotencyKey, Turn
 from sessions_app import clock
 from sessions_app.manager import SessionManager
 from sessions_app.models import Session
@@ -25,6 +27,8 @@ GATEWAY_SECONDS = 60.0
 
 BATCH = 500
 """Sessions ended in one transaction: the gateway must not wait long for its turn."""
+
+UNDER_WAY = (Delivery.State.QUEUED, Delivery.State.SENDING)
 
 _EXPIRED = f"""
 SELECT s.id FROM sessions_app_session s
@@ -66,15 +70,22 @@ def forget_sessions() -> int:
     oldest = clock.now() - timedelta(days=settings.OPENCLAW_RETENTION_DAYS)
     forgotten = 0
     while True:
-        old = Session.objects.filter(state=Session.State.TERMINATED, ended_at__lt=oldest)
-        if settings.OPENCLAW_JSON != "off":
-            old = old.filter(archived_at__isnull=False)
+        old = _at_rest().filter(ended_at__lt=oldest)
         batch = list(old.values_list("pk", "created_at")[:BATCH])
         forget_files(settings.OPENCLAW_DATA_DIR, batch)  # first: rows that are left are found again
-        Session.objects.filter(pk__in=[session for session, _ in batch]).delete()
-        forgotten += len(batch)
+        with transaction.atomic():  # what was brought back meanwhile stays
+            _, gone = old.filter(pk__in=[session for session, _ in batch]).delete()
+        forgotten += gone.get(Session._meta.label, 0)
         if len(batch) < BATCH:
             return forgotten
+
+
+def _at_rest() -> QuerySet[Session]:
+    """Ended, with nothing under way, and in their files where sessions are kept as files."""
+    turns = Turn.objects.filter(session=OuterRef("pk"), state__in=OPEN)
+    letters = Delivery.objects.filter(session=OuterRef("pk"), state__in=UNDER_WAY)
+    ended = Session.objects.filter(~Exists(turns), ~Exists(letters), state="terminated")
+    return ended if settings.OPENCLAW_JSON == "off" else ended.exclude(archived_at=None)
 
 
 def forget_keys() -> int:

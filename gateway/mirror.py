@@ -207,6 +207,6 @@ def _mark_ended(tasks: Sequence[_Task]) -> None:
     now = moment(clock.now())
     run_each(
         "UPDATE sessions_app_session SET archived_at = %s "
-        "WHERE id = %s AND state = 'terminated' AND ended_at = %s",
-        [(now, task.session, task.ended_at) for task in tasks],
+        "WHERE id = %s AND state = 'terminated' AND ended_at = %s AND revision = %s",
+        [(now, task.session, task.ended_at, task.revision) for task in tasks],
     )

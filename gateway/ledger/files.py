@@ -53,8 +53,8 @@ RETURNING sessions_app_attachment.id
 
 
 _UNFILE = """
-UPDATE sessions_app_session SET archived_at = NULL
-WHERE archived_at IS NOT NULL AND id IN (
+UPDATE sessions_app_session SET archived_at = NULL, revision = revision + 1
+WHERE state = 'terminated' AND id IN (
     SELECT m.session_id FROM sessions_app_attachment a
     JOIN sessions_app_message m ON m.id = a.message_id WHERE a.id IN ({rows}))
 """

@@ -83,6 +83,7 @@ def discard_turns(actor: str, turn_ids: Iterable[str]) -> int:
         Turn.objects.filter(pk__in=[turn.pk for turn in turns]).update(
             state=Turn.State.FAILED, ended_at=now
         )
+        _revise({turn.session_id for turn in turns})
         return _note(actor, "discard_turn", [(turn.pk, _was(turn)) for turn in turns], now)
 
 
@@ -241,7 +242,9 @@ def _before(turn: Turn, **conditions: Any) -> int:
 
 
 def _revise(sessions: Iterable[str]) -> None:
-    Session.objects.filter(pk__in=list(sessions)).update(revision=F("revision") + 1)
+    """History changed where it stood: it is read anew, and written to its file again."""
+    changed = Session.objects.filter(pk__in=list(sessions))
+    changed.update(revision=F("revision") + 1, archived_at=None)
 
 
 def _was(row: Turn | Delivery) -> dict[str, Any]:

@@ -89,8 +89,7 @@ def _apply(row: Row, status: Status) -> None:
     elif row[3] != "sent":
         trace = dumps([*loads(row[5]), {**entry, "detail": "by the platform's own word"}])
         run(_ARRIVED, (moment(clock.now()), trace, row[0]))
-        if row[3] == "expired":
-            note_undelivered([row[0]])
+        note_undelivered([row[0]])
 
 
 def _again(row: Row, status: Status, extra: dict[str, Any]) -> None:
@@ -99,3 +98,4 @@ def _again(row: Row, status: Status, extra: dict[str, Any]) -> None:
     entry = {"at": now.isoformat(timespec="milliseconds"), "result": "failed", "detail": detail}
     trace = dumps([*loads(row[5]), entry])
     run(_AGAIN, (dumps(extra), trace, moment(now), detail, row[0]))
+    note_undelivered([row[0]])

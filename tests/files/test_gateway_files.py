@@ -13,12 +13,15 @@ import orjson
 import pytest
 from pytest_django.fixtures import Settings
 
-from gateway import archiving
+from adapters.base import Status
+from gateway import archiving, mirror
 from gateway.archiving import Filing, archive_folder, mirror_folder
 from gateway.cleanup import clean_sessions, forget_sessions
 from gateway.ledger import operate
+from gateway.ledger.records import FinishedDelivery, FinishedTurn, Part
 from gateway.ledger.recovery import GATEWAY, beat, resume_sessions
-from gateway.models import Delivery
+from gateway.models import Delivery, Turn
+from sessions_app import archive
 from sessions_app.models import Session
 from tests.conftest import Clock
 from tests.core.kit import IDLE, Verbs, inbound, sent, until
@@ -101,6 +104,109 @@ def test_nothing_is_read_twice(verbs: Verbs, clock: Clock, data_dir: Path) -> No
     file.write_bytes(b"changed by hand")
     write_archive(data_dir)
     assert file.read_bytes() == b"changed by hand"
+
+
+def asked_again(verbs: Verbs) -> None:
+    assert operate.requeue_turns("ada", [Turn.objects.get(state="failed").pk]) == 1
+    verbs.answer(verbs.claim_one(), "at last")
+    verbs.finish_deliveries([sent(claim) for claim in verbs.send()])
+
+
+def sent_again(verbs: Verbs) -> None:
+    assert operate.retry_deliveries("ada", [Delivery.objects.get(text="Sorry.").pk]) == 1
+    verbs.finish_deliveries([sent(claim, "r-later") for claim in verbs.send()])
+
+
+def let_go(verbs: Verbs) -> None:
+    assert operate.discard_deliveries("ada", [Delivery.objects.get(text="Sorry.").pk]) == 1
+
+
+def told_later(verbs: Verbs) -> None:
+    key = Delivery.objects.get(text="more").key
+    verbs.take_in(statuses=[Status(key, "", "failed", "blocked")])
+
+
+def edited(verbs: Verbs) -> None:
+    verbs.take_in(inbound("1", "hello, better", is_edit=True))
+
+
+ITS_OWN = ("revision", "last_seq")
+"""Columns that a restored session counts for itself."""
+
+AFTERWARDS = [asked_again, sent_again, let_go, told_later, edited]
+
+
+def _ended_badly(verbs: Verbs, clock: Clock) -> None:
+    """One good answer, one failed turn whose notice was refused; then the session ends."""
+    converse(verbs, "1", "hello")
+    verbs.take_in(inbound("2", "this fails"))
+    turn = verbs.claim_one()
+    verbs.finish_turns(
+        [FinishedTurn(turn, "failed", notice="Sorry.", parts=[Part("Sorry.")], error_code="x")]
+    )
+    (claim,) = verbs.send()
+    verbs.finish_deliveries([FinishedDelivery(claim, "failed", error_code="refused")])
+    end_all(clock)
+
+
+@pytest.mark.parametrize("act", AFTERWARDS)
+@pytest.mark.parametrize("mode", ["archive", "mirror"])
+def test_what_happens_after_the_end_is_in_the_file_too(
+    verbs: Verbs, clock: Clock, data_dir: Path, mode: str, act: Any
+) -> None:
+    write = {"archive": write_archive, "mirror": write_mirror}[mode]
+    _ended_badly(verbs, clock)
+    write(data_dir)
+    act(verbs)
+    write(data_dir)
+    before = snapshot(*ITS_OWN)
+    wipe()
+    restore("--from", mode)
+    assert snapshot(*ITS_OWN) == before
+
+
+@pytest.mark.parametrize("mode", ["archive", "mirror"])
+def test_what_happens_while_the_file_is_written_is_written_after_it(
+    verbs: Verbs, clock: Clock, data_dir: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = {"archive": write_archive, "mirror": write_mirror}[mode]
+    module = {"archive": archiving, "mirror": mirror}[mode]
+    _ended_badly(verbs, clock)
+    works = archive.read
+
+    def read_then_act(wanted: Any) -> Any:
+        yield from list(works(wanted))
+        monkeypatch.setattr(module.archive, "read", works)
+        let_go(verbs)
+
+    monkeypatch.setattr(module.archive, "read", read_then_act)
+    write(data_dir)
+    assert Session.objects.get().archived_at is None
+    write(data_dir)
+    before = snapshot("revision")
+    wipe()
+    restore("--from", mode)
+    assert snapshot("revision") == before
+
+
+def test_retention_leaves_what_was_brought_back_and_what_is_under_way(
+    verbs: Verbs, clock: Clock, data_dir: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.OPENCLAW_JSON, settings.OPENCLAW_RETENTION_DAYS = "off", 30
+    _ended_badly(verbs, clock)
+    session = Session.objects.get().pk
+    clock.advance(31 * 86400)
+    assert operate.requeue_turns("ada", [Turn.objects.get(state="failed").pk]) == 1
+    assert forget_sessions() == 0
+    verbs.answer(verbs.claim_one(), "at last")
+    verbs.finish_deliveries([sent(claim) for claim in verbs.send()])
+
+    def restored_meanwhile(*_: Any) -> None:
+        assert operate.restore_sessions("ada", [session]) == 1
+
+    monkeypatch.setattr("gateway.cleanup.forget_files", restored_meanwhile)
+    assert forget_sessions() == 0
+    assert Session.objects.get().state == "active"
 
 
 @pytest.mark.parametrize("mode", ["archive", "mirror"])

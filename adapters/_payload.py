@@ -38,7 +38,8 @@ class Inbound:
 
     external_id   unique within the channel and the same at every redelivery
     user_id       the platform's immutable id of the sender, never a name
-    aliases       other ids of the same person; None where the platform knows no such thing
+    aliases       other ids that the same person has now and somebody else may have later (a
+                  telephone number); None where the platform knows no such thing
     chat_id       where it was written, and where the answer goes
     addressed     meant for the bot: a direct chat, a mention, a reply to it, a command
     passive       nothing to answer (a reaction): kept as context of the next message
@@ -97,10 +98,14 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class SamePerson:
-    """The platform says that these ids are one person: `user_id` now, `aliases` before."""
+    """The platform says that these ids are one person: `user_id` now, `aliases` before.
+
+    `beside`: other ids that they have now. The surest of before stands first.
+    """
 
     user_id: str
     aliases: Sequence[str]
+    beside: Sequence[str] = ()
 
 
 Arriving = Inbound | Rejected | Status | SamePerson

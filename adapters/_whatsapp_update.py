@@ -187,15 +187,21 @@ def _context(message: Json) -> tuple[Quote | None, str]:
 
 
 def _renamed(message: Json) -> SamePerson:
-    """The person has another number now."""
+    """The person has another number or another id now."""
     system = obj(message, "system")
-    new = text(system, "user_id", "") or text(system, "wa_id", "")
-    old = text(message, "from_user_id", "") or text(message, "from", "")
-    if text(system, "type", "") not in ("user_changed_number", "user_changed_user_id") or not (
-        new and old and new != old
-    ):
+    if text(system, "type", "") not in ("user_changed_number", "user_changed_user_id"):
         raise Unsupported("system message")
-    return SamePerson(clean(new), (clean(old),))
+    now = _ids(text(system, "user_id", ""), text(system, "wa_id", ""))
+    before = _ids(text(message, "from_user_id", ""), text(message, "from", ""))
+    if not now or not before or {*now} <= {*before}:
+        raise Unsupported("a change that changes nothing")
+    first, *beside = now
+    return SamePerson(first, before, beside)
+
+
+def _ids(scoped: str, phone: str) -> list[str]:
+    """Those that are there, the business-scoped one first: it is the surer."""
+    return [clean(one) for one in (scoped, phone) if one]
 
 
 def _status(status: Json, has_template: bool) -> Status:
@@ -282,7 +288,14 @@ def _order(message: Json) -> Read:
 
 
 def _edit(message: Json) -> Read:
-    return _KINDS["text"](obj(obj(message, "edit"), "message"))
+    """New words: of a text, or under a file that stays what it is."""
+    new = obj(obj(message, "edit"), "message")
+    kind = text(new, "type", "text")
+    if kind == "text":
+        return _text(new)
+    if kind not in _MEDIA:
+        raise Unsupported(f"edited message of type {clean(kind)[:40]}")
+    return text(obj(new, kind), "caption", ""), []
 
 
 _KINDS: dict[str, Callable[[Json], Read]] = {

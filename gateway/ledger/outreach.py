@@ -18,11 +18,12 @@ from sessions_app.sql import loads, run, run_rows
 
 logger = logging.getLogger(__name__)
 
+# an alias first: a contact's own id may have been given to somebody else since
 _PERSON = """
 SELECT c.user_id, c.access, c.aliases, c.name FROM sessions_app_contact c
 WHERE c.channel = %s AND (c.user_id = %s OR c.id IN (
     SELECT a.contact_id FROM sessions_app_contactalias a WHERE a.channel = %s AND a.user_id = %s))
-ORDER BY c.id LIMIT 1
+ORDER BY c.user_id = %s, c.id LIMIT 1
 """
 
 _WAITING_TURN = """
@@ -106,7 +107,7 @@ def reach_out(outreach: Outreach, now: datetime) -> Reached:
 def _admitted(outreach: Outreach) -> Outreach:
     """The same under the id that the person is known by, if they may be written to."""
     channel, user_id = outreach.channel, outreach.user_id
-    person = run(_PERSON, (channel, user_id, channel, user_id))
+    person = run(_PERSON, (channel, user_id, channel, user_id, user_id))
     known, access, others, name = person[0] if person else (user_id, "pending", "[]", "")
     aliases: list[str] = loads(others)
     if not channels.rules(channel).lets_in((known, *aliases), access):

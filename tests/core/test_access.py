@@ -112,6 +112,19 @@ def test_nobody_else_gets_a_code(verbs: Verbs, access: str, message: Any) -> Non
 # --- one person, many ids -----------------------------------------------------
 
 
+def said_by() -> dict[str, list[str]]:
+    """Each contact and the messages in their conversation."""
+    return {
+        session.contact.user_id: list(
+            session.messages.filter(role="user")
+            .order_by("seq")
+            .values_list("external_id", flat=True)
+        )
+        for session in open_sessions()
+        if session.contact
+    }
+
+
 def test_a_person_keeps_their_session_under_every_id(verbs: Verbs) -> None:
     verbs.take_in(inbound("1", user="4915", aliases=()))
     verbs.take_in(inbound("2", user="US.1", aliases=("4915",)))
@@ -143,6 +156,65 @@ def test_of_two_contacts_that_are_one_person_the_older_goes_on(verbs: Verbs) -> 
     verbs.take_in(inbound("3", user="US.1", aliases=("4915",)))
     sessions = {s.contact.user_id: s.messages.count() for s in open_sessions()}
     assert sessions == {"4915": 2, "US.1": 1}
+
+
+def test_a_number_that_was_given_to_somebody_else_does_not_bring_their_conversation(
+    verbs: Verbs,
+) -> None:
+    verbs.take_in(inbound("1", user="US.A", aliases=("4915",)))
+    verbs.take_in(inbound("2", user="US.B", aliases=("4915",)))
+    verbs.take_in(inbound("3", user="US.A", aliases=()))
+    verbs.take_in(inbound("4", user="4915", aliases=()))
+    assert said_by() == {"US.A": ["1", "3"], "US.B": ["2", "4"]}
+    listed = dict(Contact.objects.values_list("user_id", "aliases"))
+    assert listed == {"US.A": [], "US.B": ["4915"]}
+
+
+def test_a_number_that_somebody_was_first_known_by_can_change_hands_too(verbs: Verbs) -> None:
+    verbs.take_in(inbound("1", user="4915", aliases=()))
+    verbs.take_in(inbound("2", user="US.A", aliases=("4915",)))
+    verbs.take_in(inbound("3", user="US.B", aliases=("4915",)))
+    verbs.take_in(inbound("4", user="4915", aliases=()))
+    verbs.take_in(inbound("5", user="US.A", aliases=("4916",)))
+    assert said_by() == {"4915": ["1", "2", "5"], "US.B": ["3", "4"]}
+
+
+def test_two_people_with_one_number_in_one_batch_stay_two(verbs: Verbs) -> None:
+    verbs.take_in(
+        inbound("1", user="US.A", aliases=("4915",)), inbound("2", user="US.B", aliases=("4915",))
+    )
+    verbs.take_in(inbound("3", user="4915", aliases=()))
+    assert said_by() == {"US.A": ["1"], "US.B": ["2", "3"]}
+
+
+def test_access_does_not_change_hands_with_a_number(verbs: Verbs) -> None:
+    verbs.rules = Rules(access="pairing")
+    verbs.take_in(inbound("1", user="US.A", aliases=("4915",)))
+    pair(code_of(said()[-1]))
+    assert verbs.take_in(inbound("2", user="US.A", aliases=("4915",))).denied == 0
+    assert verbs.take_in(inbound("3", user="US.B", aliases=("4915",))).denied == 1
+
+
+def test_whose_number_and_id_change_together_is_found_by_either(verbs: Verbs) -> None:
+    """Known by the number alone: the new id must lead to them, and so must the new number."""
+    verbs.take_in(inbound("1", user="4915", aliases=()))
+    change = SamePerson("US.NEW", ("US.OLD", "4915"), ("4916",))
+    for _ in range(2):  # told again, nothing changes
+        verbs.ingest([arrival(same_people=[change])])
+    verbs.take_in(inbound("2", user="US.NEW", aliases=("4916",)))
+    verbs.take_in(inbound("3", user="4916", aliases=()))
+    verbs.take_in(inbound("4", user="US.OLD", aliases=()))
+    assert said_by() == {"4915": ["1", "2", "3", "4"]}
+
+
+def test_who_changes_to_a_number_of_somebody_else_does_not_become_them(verbs: Verbs) -> None:
+    verbs.take_in(inbound("1", user="US.C", aliases=("4916",)))
+    verbs.take_in(inbound("2", user="US.A", aliases=("4915",)))
+    change = SamePerson("US.NEW", ("US.A", "4915"), ("4916",))
+    verbs.ingest([arrival(same_people=[change])])
+    verbs.take_in(inbound("3", user="US.NEW", aliases=("4916",)))
+    verbs.take_in(inbound("4", user="US.C", aliases=()))
+    assert said_by() == {"US.C": ["1", "4"], "US.A": ["2", "3"]}
 
 
 def test_the_allowlist_knows_every_id(verbs: Verbs) -> None:

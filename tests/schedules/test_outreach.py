@@ -132,6 +132,16 @@ def test_another_id_of_a_person_leads_to_the_same_conversation(verbs: Verbs, clo
     assert Session.objects.get(pk=reached.session).scope_key == "user:u1"
 
 
+def test_an_id_that_was_given_to_somebody_else_leads_to_them(
+    verbs: Verbs, clock: Clock, settings: Settings
+) -> None:
+    settings.OPENCLAW_CHANNEL_SETTINGS = {CHANNEL: {"access": "open"}}
+    other = Contact.objects.create(channel=CHANNEL, user_id="u2")
+    ContactAlias.objects.create(channel=CHANNEL, user_id="u1", contact=other)
+    reached = reach_out(TEXT, clock())
+    assert Session.objects.get(pk=reached.session).scope_key == "user:u2"
+
+
 def test_a_group_is_written_to_where_the_target_says(verbs: Verbs, clock: Clock) -> None:
     group = replace(TEXT, scope_key="chat:g1", chat_id="g1", target={"thread": 7})
     reach_out(group, clock())

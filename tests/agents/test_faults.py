@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tracemalloc
 from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from time import monotonic
 
@@ -18,16 +18,24 @@ from tests.agents.conftest import LIMITS, Heard, hear, hear_bytes, question
 from tests.fakes.agent import FakeAgent
 from tests.process import free_port
 
-SHORT = replace(LIMITS, first_token_seconds=1.0, between_tokens_seconds=0.5, total_seconds=2.5)
 REPLY = "one two three four five six seven eight"
+
+
+@asynccontextmanager
+async def within(
+    transport: httpx.AsyncBaseTransport, **seconds: float
+) -> AsyncIterator[AgentClient]:
+    """A client with these limits; the others are long."""
+    client = AgentClient(transport, replace(LIMITS, **seconds))
+    yield client
+    await client.aclose()
 
 
 @pytest.fixture
 async def hasty(transport: httpx.AsyncBaseTransport) -> AsyncIterator[AgentClient]:
-    """A client that waits for nobody."""
-    client = AgentClient(transport, SHORT)
-    yield client
-    await client.aclose()
+    """A client that waits for no beginning."""
+    async with within(transport, first_token_seconds=1.0) as client:
+        yield client
 
 
 async def told(client: AgentClient, fake: FakeAgent, fault: str, form: str = "sse") -> Heard:
@@ -97,26 +105,33 @@ async def test_silence_before_the_first_event(
     await fake.until(lambda: [call.closed_early for call in fake.calls] == [True])
 
 
-async def test_silence_in_mid_answer(fake: FakeAgent, hasty: AgentClient) -> None:
-    heard = await told(hasty, fake, "hang_middle")
+async def test_silence_in_mid_answer(fake: FakeAgent, transport: httpx.AsyncBaseTransport) -> None:
+    async with within(transport, between_tokens_seconds=0.5) as client:
+        heard = await told(client, fake, "hang_middle")
     assert (error_of(heard), heard.text) == (("timeout_between", False), "one two three four")
     await fake.until(lambda: [call.closed_early for call in fake.calls] == [True])
 
 
-async def test_endless_answer_ends_at_the_total_limit(fake: FakeAgent, hasty: AgentClient) -> None:
-    heard = await told(hasty, fake, "endless")
+async def test_endless_answer_ends_at_the_total_limit(
+    fake: FakeAgent, transport: httpx.AsyncBaseTransport
+) -> None:
+    async with within(transport, total_seconds=2.0) as client:
+        heard = await told(client, fake, "endless")
     assert error_of(heard) == ("timeout_total", False)
     assert heard.text.startswith("oneone")
     await fake.until(lambda: [call.closed_early for call in fake.calls] == [True])
 
 
-async def test_comments_keep_a_silent_agent_alive(fake: FakeAgent, hasty: AgentClient) -> None:
+async def test_comments_keep_a_silent_agent_alive(
+    fake: FakeAgent, transport: httpx.AsyncBaseTransport
+) -> None:
     patience = b'event: token\ndata: {"text": "a"}\n\n' + b": hm\n" * 60
-    fake.behave(body=patience, content_type="text/event-stream", chunk=60, delay=0.15)
+    fake.behave(body=patience, content_type="text/event-stream", chunk=8, delay=0.05)
     started = monotonic()
-    heard = await hear(hasty, Target("fake", fake.url))
+    async with within(transport, between_tokens_seconds=2.0) as client:
+        heard = await hear(client, Target("fake", fake.url))
     assert (heard.text, heard.code) == ("a", "interrupted")
-    assert monotonic() - started > SHORT.between_tokens_seconds
+    assert monotonic() - started > 2.0
 
 
 @pytest.mark.parametrize(
@@ -334,11 +349,16 @@ async def test_agent_that_lingers_after_final_delays_nobody(
     await fake.until(lambda: [call.closed_early for call in fake.calls] == [True])
 
 
-async def test_slow_consumer_is_not_a_silent_agent(fake: FakeAgent, hasty: AgentClient) -> None:
+async def test_slow_consumer_is_not_a_silent_agent(
+    fake: FakeAgent, transport: httpx.AsyncBaseTransport
+) -> None:
     fake.behave(reply="a b", delay=0.02)
     kept: list[Event] = []
-    async with aclosing(hasty.ask(Target("fake", fake.url), question())) as stream:
+    async with (
+        within(transport, between_tokens_seconds=1.0) as client,
+        aclosing(client.ask(Target("fake", fake.url), question())) as stream,
+    ):
         async for event in stream:
             kept.append(event)
-            await asyncio.sleep(0.7 if len(kept) == 1 else 0)
+            await asyncio.sleep(1.2 if len(kept) == 1 else 0)
     assert isinstance(kept[-1], Final)

@@ -42,7 +42,7 @@ async def test_agent_that_says_nothing(
     fake.health_seconds = 60.0
     started = monotonic()
     assert await client.probe(targets(fake)[0]) == "no answer within 0.05 seconds"
-    assert monotonic() - started < 2
+    assert monotonic() - started < 30
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ async def test_request_says_who_asks_what_and_where(
     assert call.payload == {
         "sessionId": "sess_1",
         "messages": [{"role": "user", "content": "hi"}],
+        "waiting": 1,
         "stream": True,
         "turnId": "turn_1",
         "channel": "telegram",
@@ -184,8 +185,9 @@ async def test_plain_text_that_is_no_text_is_replaced() -> None:
 
 
 async def test_connection_is_used_again(
-    fake: FakeAgent, client: AgentClient, target: Target
+    fake: FakeAgent, client: AgentClient, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("gateway.agents.client._DRAIN_SECONDS", 10.0)
     for form in [*FORMS, *FORMS]:
         fake.behave(form=form)
         (await hear(client, target)).final  # noqa: B018 (asserts that there is one)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
+
+import pytest
 
 from gateway.consumers.live import _batches, _in_pieces
 from gateway.consumers.socket import PIECE
@@ -23,20 +24,27 @@ async def test_first_frame_says_who_is_answered_and_where() -> None:
     assert not {"user", "name", "chat"} & set(second)
 
 
-async def test_with_many_turns_a_watcher_gathers_for_longer() -> None:
+async def test_with_many_turns_a_watcher_gathers_for_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     hub = Stream()
     for number in range(round(GATHER_TURNS) * 4):
         hub.open(f"t{number}", 1, f"s{number}", "testchat", "one")
     watcher = hub.watch(gather_seconds=0.02)
-    started = time.monotonic()
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
     assert len(await watcher.frames()) == hub.running
-    assert time.monotonic() - started >= 0.02 * 5
+    assert pauses == [pytest.approx(0.02 * 5)]
     for turn in hub.turns()[1:]:
         turn.close("done")
     await watcher.frames()
     hub.turns()[0].append("x")
-    async with asyncio.timeout(0.09):
-        await watcher.frames()
+    await watcher.frames()
+    assert pauses[-1] < 0.02 * 2
 
 
 def frame(text: str, **more: Any) -> dict[str, Any]:

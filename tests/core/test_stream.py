@@ -144,7 +144,7 @@ async def test_a_slow_watcher_gets_larger_pieces_and_no_gaps() -> None:
 
 async def test_tokens_are_gathered_for_a_moment() -> None:
     hub = Stream()
-    watcher, live = hub.watch(gather_seconds=0.02), _open(hub)
+    watcher, live = hub.watch(gather_seconds=0.2), _open(hub)
 
     async def speak() -> None:
         for _ in range(5):

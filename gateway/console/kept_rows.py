@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.apps import apps
@@ -36,6 +37,9 @@ ACTIONS = {
     "ask_agent": "put a question to an agent",
     "make_token": "made a token",
     "revoke_token": "took a token back",
+    "replay_turn": "asked another agent to compare",
+    "hand_over": "handed a session over or back",
+    "change_password": "changed their own password",
     "add_": "added a row",
     "change_": "changed a row",
     "delete_": "deleted a row",
@@ -95,8 +99,33 @@ class AuditAdmin(Fast, ReadOnly, ModelAdmin[Audit]):
     def more(self, line: Audit) -> str:
         """What it was before, or what was changed."""
         return format_html(
-            '<bdi class="words">{}</bdi>', shorten(dumps(line.detail) if line.detail else "")
+            '<bdi class="words">{}</bdi>', shorten(told(line.detail) if line.detail else "")
         )
+
+
+def told(detail: Any) -> str:
+    """A line's detail in words where it names changed fields, else as JSON."""
+    what = detail.get("what") if isinstance(detail, dict) else None
+    parts = what if isinstance(what, list) else []
+    changes = [one["changed"] for one in parts if isinstance(one, dict) and "changed" in one]
+    words = [text for change in changes for text in _changes(change)]
+    return ", ".join(words) or dumps(detail)
+
+
+def _changes(change: Any) -> Iterator[str]:
+    if not isinstance(change, dict):
+        return
+    values = change.get("values") or {}
+    for name, (before, after) in values.items():
+        yield f"{name}: {_shown(before)} → {_shown(after)}"
+    if len(fields := change.get("fields") or ()) > len(values):
+        yield f"changed {', '.join(map(str, fields))}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
 
 
 def address_of(line: Audit) -> str:

@@ -10,7 +10,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
 
 from gateway.console import actions, compare, live, overview, repair
-from gateway.console.audit import Audited
+from gateway.console.audit import Audited, note_password
 from gateway.console.lookups import Narrow
 
 
@@ -45,6 +45,15 @@ class ConsoleSite(AdminSite):
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """What the frame of every page needs: how many things wait for a person."""
         return super().each_context(request) | {"waiting_for_a_person": repair.count(request)}
+
+    def password_change(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        """One's own password; a new one stands in the audit."""
+        answer = super().password_change(request, extra_context)
+        if request.method == "POST" and answer.status_code == 302:
+            note_password(request)
+        return answer
 
     def index(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

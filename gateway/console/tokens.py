@@ -40,6 +40,7 @@ class ApiTokenAdmin(ModelAdmin[ApiToken]):
     """Who may use the HTTP API. Not even the hash is shown."""
 
     form = TokenForm
+    audits_itself = True
     actions = ("revoke",)
     list_display = ("name", "scopes", "contact", "standing", "made", "used", "expires_at")
     list_select_related = ("contact",)

@@ -137,6 +137,7 @@ def test_admin_makes_a_token_and_shows_it_this_once() -> None:
     page = client.get(f"/admin/gateway/apitoken/{row.pk}/change/").content.decode()
     assert secret not in page and row.digest not in page
     assert secret not in str(list(Audit.objects.values()))
+    assert [line.action for line in Audit.objects.all()] == ["make_token"]
 
 
 @pytest.mark.parametrize("who", EVERYBODY, ids=lambda who: who.name.lower())

@@ -9,6 +9,7 @@ from django.test import Client
 from gateway.console.kept_rows import ACTIONS
 from gateway.ledger import operate
 from gateway.models import Agent, Audit, Turn
+from gateway.replay.asking import begin_replay
 from sessions_app.models import Session
 from tests.console.things import conversation, letter, turn
 
@@ -66,6 +67,9 @@ def test_what_operators_do_can_be_chosen() -> None:
     operate.restore_sessions("ada", [session.pk])
     operate.retry_deliveries("ada", [letter(session).pk])
     operate.discard_deliveries("ada", [letter(session).pk])
+    operate.hand_over("ada", [session.pk], "operator")
+    Agent.objects.create(name="one", url="http://127.0.0.1:1/")
+    begin_replay("ada", turn(session).pk, "one")
     assert set(Audit.objects.values_list("action", flat=True)) <= set(ACTIONS)
 
 

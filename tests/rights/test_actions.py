@@ -126,7 +126,10 @@ def test_letting_somebody_in_is_audited() -> None:
     assert Contact.objects.get(name="Bob").access == "allowed"
     note = Audit.objects.get(action="change_contact")
     assert note.actor == "operator"
-    assert "Access" in note.detail["what"][0]["changed"]["fields"]
+    changed = note.detail["what"][0]["changed"]
+    assert "Access" in changed["fields"]
+    assert changed["values"] == {"access": ["pending", "allowed"]}
+    assert "access: pending → allowed" in client.get("/admin/gateway/audit/").content.decode()
 
 
 def test_audit_names_what_was_changed_but_not_the_key() -> None:
@@ -137,6 +140,53 @@ def test_audit_names_what_was_changed_but_not_the_key() -> None:
     assert Agent.objects.get(name="one").api_key == f"{KEY}1"
     note = Audit.objects.get(action="change_agent")
     assert "api_key" in str(note.detail) and KEY not in str(note.detail)
+
+
+def test_audit_says_what_a_choice_was_before_and_never_a_text() -> None:
+    rows, client = fill(), browser(Who.ADMIN)
+    form = {**AGENT_FORM, "name": "renamed", "busy": "interrupt", "api_key": f"{KEY}1"}
+    form.pop("enabled", None)
+    page = f"/admin/gateway/agent/{rows['gateway.agent']}/change/"
+    assert client.post(page, form).status_code == 302
+    (what,) = Audit.objects.get(action="change_agent").detail["what"]
+    assert what["changed"]["values"]["busy"] == ["queue", "interrupt"]
+    assert what["changed"]["values"]["enabled"] == [True, False]
+    assert set(what["changed"]["values"]) <= {"busy", "enabled", "stream", "is_default", "protocol"}
+    assert client.get(page.replace("change", "history")).status_code == 200
+
+
+def test_audit_says_which_groups_an_account_had_and_has() -> None:
+    client = browser(Who.ADMIN)
+    user = User.objects.create_user("new")
+    user.groups.add(Group.objects.get(name="viewer"))
+    form = {
+        "username": "new", "is_active": "on", "is_staff": "on",
+        "groups": [str(Group.objects.get(name="operator").pk)],
+        "date_joined_0": "2026-01-01", "date_joined_1": "00:00:00",
+    }  # fmt: skip
+    client.post(f"/admin/auth/user/{user.pk}/change/", form)
+    (what,) = Audit.objects.get(action="change_user").detail["what"]
+    assert what["changed"]["values"] == {
+        "groups": [["viewer"], ["operator"]], "is_staff": [False, True],
+    }  # fmt: skip
+
+
+def test_who_changes_their_own_password_leaves_a_line() -> None:
+    user, client = account(Who.VIEWER), Client()
+    user.set_password("the-old-one-1")
+    user.save()
+    client.force_login(user)
+    form = {
+        "old_password": "wrong",
+        "new_password1": "a-new-one-22",
+        "new_password2": "a-new-one-22",
+    }
+    client.post("/admin/password_change/", form)
+    assert not Audit.objects.exists()
+    client.post("/admin/password_change/", {**form, "old_password": "the-old-one-1"})
+    line = Audit.objects.get()
+    assert (line.actor, line.action, line.row) == ("viewer", "change_password", f"user {user.pk}")
+    assert "a-new-one-22" not in str(line.detail)
 
 
 def test_looked_at_payload_leaves_an_audit_when_it_goes() -> None:

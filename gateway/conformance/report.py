@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from gateway.conformance.base import FAILED, WARNING, Outcome
+from gateway.terminal import printable
 
 WIDTH = 15
 
@@ -18,8 +19,9 @@ def heading() -> str:
 
 def row(outcome: Outcome) -> str:
     """A line of the table, and the hint below it where there is one."""
-    line = f"{outcome.check:{WIDTH}} {outcome.state:8} {outcome.seen}"
-    return f"{line}\n{'':{WIDTH}} {'':8} hint: {outcome.hint}" if outcome.hint else line
+    line = f"{outcome.check:{WIDTH}} {outcome.state:8} {printable(outcome.seen)}"
+    hint = printable(outcome.hint)
+    return f"{line}\n{'':{WIDTH}} {'':8} hint: {hint}" if hint else line
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:

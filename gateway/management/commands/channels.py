@@ -22,14 +22,17 @@ from adapters.base import (
     SendError,
     Settler,
     Typist,
+    Watched,
     WebhookReceiver,
 )
 from gateway import channels
 from gateway.http import make_transport
+from gateway.terminal import printable
 
 PROBE_SECONDS = 30.0
 ROLES = (
     WebhookReceiver,
+    Watched,
     Listener,
     Editor,
     Drafter,
@@ -97,7 +100,8 @@ class Command(BaseCommand):
         finally:
             await transport.aclose()
         for name, good, text in lines:
-            self.stdout.write(f"{name}: {'works' if good else 'does not work'}: {text}")
+            state = "works" if good else "does not work"
+            self.stdout.write(f"{name}: {state}: {printable(text)}")
         return all(good for _, good, _ in lines)
 
     async def _ask(self, name: str, transport: Any) -> tuple[str, bool, str]:

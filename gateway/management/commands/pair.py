@@ -15,6 +15,7 @@ from gateway.ledger.pairing import (
     refuse_pairings,
     shown,
 )
+from gateway.terminal import printable
 
 
 class Command(BaseCommand):
@@ -41,8 +42,8 @@ class Command(BaseCommand):
         codes = open_codes()
         for code in codes:
             who = f"{code.name} ({code.user_id})" if code.name else code.user_id
-            line = f"{shown(code.code)}  {code.channel}  {who}  until {code.expires_at:%H:%M} UTC"
-            self.stdout.write(line)
+            until = f"until {code.expires_at:%H:%M} UTC"
+            self.stdout.write(f"{shown(code.code)}  {code.channel}  {printable(who)}  {until}")
         if not codes:
             self.stdout.write("Nobody waits to be let in.")
 
@@ -53,5 +54,5 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         decide = refuse_pairings if refuse else approve_pairings
         decide(by_hand.actor(), [code.pk])
-        who = f"{code.name or code.user_id} on {code.channel}"
+        who = f"{printable(code.name or code.user_id)} on {code.channel}"
         self.stdout.write(f"{who} is kept out." if refuse else f"{who} is in, and is told so.")

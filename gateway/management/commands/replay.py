@@ -15,6 +15,7 @@ from gateway.limits import agent_limits
 from gateway.models import Replay
 from gateway.replay.asking import NotReplayable, begin_replay, carry_out
 from gateway.replay.columns import again, side_by_side, then
+from gateway.terminal import printable
 
 
 class Command(BaseCommand):
@@ -50,4 +51,4 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(found, indent=2, ensure_ascii=False))
             return
         for line in side_by_side(left, right, shutil.get_terminal_size().columns):
-            self.stdout.write(line)
+            self.stdout.write(printable(line))

@@ -45,11 +45,13 @@ class Fetcher:
     async def fetch(self, url: str, trusted: str = "") -> AsyncIterator[bytes]:
         """The bytes at `url`. Raises `Blocked` or `NotFetched`.
 
-        `trusted` is an origin (scheme, host and port) that may lie in a private network.
+        `trusted` is an origin (scheme, host and port) that may lie in a private network. Nobody
+        else leads there: a redirect to it counts only where all before it were its own.
         """
         for _ in range(MAX_REDIRECTS + 1):
+            trusted = trusted if origin(url) == trusted else ""
             check(url, trusted)
-            resolver = _Pinned(free=bool(trusted) and origin(url) == trusted)
+            resolver = _Pinned(free=bool(trusted))
             connector = aiohttp.TCPConnector(
                 resolver=resolver,
                 use_dns_cache=False,

@@ -134,6 +134,23 @@ async def test_a_redirect_is_judged_anew(site: Web) -> None:
             await fetched(f"{site.origin}{path}", trusted)
 
 
+async def test_nobody_else_leads_to_the_agents_own_origin(
+    site: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(site.origin.rpartition(":")[2])
+    where = {"outer.example.com": "127.0.0.1", "inner.example.com": "127.0.0.2"}
+    site.pages["/x"] = (302, {"Location": f"http://inner.example.com:{port}/secret"}, b"")
+
+    async def look_up(host: str, *_: Any, **__: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (where[host], port))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
+    monkeypatch.setattr("gateway.media.guard.is_public", lambda at: str(at) == "127.0.0.1")
+    with pytest.raises(Blocked):
+        await fetched(f"http://outer.example.com:{port}/x", f"http://inner.example.com:{port}")
+    assert len(site.asked) == 1
+
+
 async def test_the_name_is_looked_up_once_and_what_it_said_is_used(
     site: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -204,7 +204,7 @@ def _reaction(data: Json, me: Me) -> Inbound:
         external_id=clean(f"reaction:{message}:{user}:{sign}{number}")[:200],
         user_id=user,
         chat_id=id_of(data, "channel_id"),
-        text=f"reaction: {sign}",
+        text=f"reacted {sign}",
         sender_name=name_of(person) if person else "",
         is_group=in_guild,
         passive=True,

@@ -122,6 +122,7 @@ class Runtime:
         self._limiter = RateLimiter()
         self.circuit = Circuit(circuit_limits(), self.router.is_per_session)
         self.lag = LoopLag()
+        self._start_turns = StartTurns(self.owner, self.router.route, self._history, self.circuit)
         self.left_out = channels.left_out()
         sessions = channels.session_manager()
         self.ledger = Ledger(
@@ -210,7 +211,7 @@ class Runtime:
         self.ledger.claim_for(
             Claimer(
                 "start_turns",
-                StartTurns(self.owner, self.router.route, self._history, self.circuit),
+                self._start_turns,
                 self.runner.wanted,
                 self.runner.take,
                 after=turns.MADE_BY,
@@ -342,6 +343,7 @@ class Runtime:
         mine = self.fleet.sessions()
         await self.fleet.tend(await self.ledger.call(lambda: ended_of(mine)) if mine else ())
         if not self.circuit.quiet and await self.ledger.call(self._tell_waiting):
+            self._start_turns.look_again()
             self.ledger.poke()
 
     def _forget_read(self) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
+from typing import Any
 
 from gateway.ledger.circuit import Circuit
 from gateway.ledger.people import whom
 from gateway.ledger.records import ClaimedTurn
-from gateway.ledger.turns import LEASE_SECONDS
+from gateway.ledger.turns import DISPOSE, LEASE_SECONDS
+from gateway.ledger.unreadable import FAULTS, UNREADABLE, explain, log_unreadable
 from sessions_app import clock
 from sessions_app.history import History, Wanted
 from sessions_app.sql import Row, loads_object, moment, run, run_rows
@@ -20,17 +23,26 @@ Route = Callable[[str, str, str], int | None]
 MANY = 1_000_000
 """More turns than can wait."""
 
+CROWD = 100
+"""So many turns that nobody answers now are passed over for a while: reading them costs a
+commit some 15 µs each."""
+
+PASS_SECONDS = 1.0
+"""After this long they are looked at again."""
+
 _CANDIDATES = """
 SELECT t.id, t.attempts + 1, t.session_id, t.upto_seq, s.channel, s.chat_id, s.context, s.revision,
        m.sender, m.target, m.origin, c.name,
        CASE WHEN s.scope_key LIKE 'user:%%' THEN p.name END, p.preferences, p.notes, s.fence,
-       EXISTS (SELECT 1 FROM gateway_delivery d WHERE d.turn = t.id AND NOT d.turn = '')
+       EXISTS (SELECT 1 FROM gateway_delivery d WHERE d.turn = t.id AND NOT d.turn = ''),
+       t.not_before
 FROM gateway_turn t
 JOIN sessions_app_session s ON s.id = t.session_id
 JOIN sessions_app_contact p ON p.id = s.contact_id
 LEFT JOIN sessions_app_message m ON m.session_id = t.session_id AND m.seq = t.upto_seq
 LEFT JOIN sessions_app_contact c ON c.channel = s.channel AND c.user_id = m.sender
 WHERE t.state IN ('queued', 'running') AND t.state = 'queued' AND t.not_before <= %s
+  AND (t.not_before > %s OR (t.not_before = %s AND t.id > %s))
   AND s.handler = 'agent'
   AND NOT EXISTS (
       SELECT 1 FROM gateway_turn e
@@ -53,15 +65,34 @@ WHERE gateway_turn.id = chosen.id AND gateway_turn.state = 'queued'
 RETURNING gateway_turn.id
 """
 
+_QUARANTINE = """
+WITH bad(id, detail) AS ({rows})
+UPDATE gateway_turn
+SET state = 'quarantined', error_code = %s, error_detail = bad.detail,
+    lease_owner = '', lease_until = NULL
+FROM bad WHERE gateway_turn.id = bad.id AND gateway_turn.state = 'running'
+RETURNING gateway_turn.id
+"""
+
+_Mark = tuple[Any, str]
+"""A place in the order of candidates: (not_before, turn id)."""
+
 
 class StartTurns:
     """Claims up to `limit` turns whose session is free and whose time has come."""
 
     def __init__(
-        self, owner: str, route: Route, history: History, circuit: Circuit | None = None
+        self,
+        owner: str,
+        route: Route,
+        history: History,
+        circuit: Circuit | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._owner, self._route, self._history = owner, route, history
-        self._circuit = circuit
+        self._circuit, self._monotonic = circuit, monotonic
+        self._start: _Mark = (moment(datetime(1970, 1, 1, tzinfo=UTC)), "")
+        self._mark, self._until = self._start, 0.0
 
     def __call__(self, limit: int) -> list[ClaimedTurn]:
         now = clock.now()
@@ -72,19 +103,55 @@ class StartTurns:
             [(turn, agent) for turn, (_, agent) in chosen.items()],
             (self._owner, moment(until), moment(now)),
         )
-        taken = [chosen[turn] for (turn,) in won]
+        claimed = self._read([chosen[turn] for (turn,) in won])
         if self._circuit is not None:
-            self._circuit.begin_trials({agent for _, agent in taken}, now)
-        histories = self._history.load([Wanted(row[2], row[7], row[3]) for row, _ in taken])
-        return [_claimed(row, agent, histories[row[2]]) for row, agent in taken]
+            self._circuit.begin_trials({turn.agent for turn in claimed}, now)
+        return claimed
+
+    def look_again(self) -> None:
+        """Others may be answered now than a moment ago: pass nobody over."""
+        self._until = 0.0
 
     def _choose(self, now: datetime, limit: int) -> dict[str, tuple[Row, int]]:
-        """The first `limit` turns that an agent can be found for, by id."""
-        rows = run(_CANDIDATES, (moment(now), limit))
+        """The first `limit` turns that an agent can be found for, by id.
+
+        Those nobody answers must not hide the others. Where they are a crowd, what follows
+        them is looked at alone for a moment: new turns come last in the order.
+        """
+        passing = self._monotonic() < self._until
+        after = self._mark if passing else self._start
+        rows = self._candidates(now, after, limit)
         chosen = self._routed(rows, now)
-        if len(chosen) < len(rows) == limit:  # those nobody answers must not hide the others
-            chosen = self._routed(run(_CANDIDATES, (moment(now), MANY)), now)
+        if len(chosen) < len(rows) == limit:
+            rows = self._candidates(now, after, MANY)
+            chosen = self._routed(rows, now)
+        if not passing and len(chosen) <= limit and len(rows) - len(chosen) >= CROWD:
+            self._mark, self._until = (rows[-1][17], rows[-1][0]), self._monotonic() + PASS_SECONDS
         return dict(islice(chosen.items(), limit))
+
+    def _candidates(self, now: datetime, after: _Mark, limit: int) -> list[Row]:
+        return run(_CANDIDATES, (moment(now), after[0], *after, limit))
+
+    def _read(self, taken: list[tuple[Row, int]]) -> list[ClaimedTurn]:
+        """As they are run. One that cannot be read waits for a person, and holds up nobody."""
+        try:
+            return self._loaded(taken)
+        except FAULTS:
+            self._history.clear()  # it may hold half of what was read
+        turns: list[ClaimedTurn] = []
+        faulty: list[tuple[Row, str]] = []
+        for row, agent in taken:
+            try:
+                turns += self._loaded([(row, agent)])
+            except FAULTS as error:
+                self._history.clear()
+                faulty.append((row, explain(error)))
+        _quarantine(faulty)
+        return turns
+
+    def _loaded(self, taken: list[tuple[Row, int]]) -> list[ClaimedTurn]:
+        histories = self._history.load([Wanted(row[2], row[7], row[3]) for row, _ in taken])
+        return [_claimed(row, agent, histories[row[2]]) for row, agent in taken]
 
     def _routed(self, rows: Sequence[Row], now: datetime) -> dict[str, tuple[Row, int]]:
         trials: set[int] = set()
@@ -116,3 +183,11 @@ def _claimed(row: Row, agent: int, history: Sequence[bytes]) -> ClaimedTurn:
         fence=row[15],
         shown=bool(row[16]),
     )
+
+
+def _quarantine(faulty: Sequence[tuple[Row, str]]) -> None:
+    """Their people are told with the next sign of life, as of any turn that is given up."""
+    turns = [(row[0], reason) for row, reason in faulty]
+    log_unreadable("turn", turns)
+    run_rows(_QUARANTINE, turns, (UNREADABLE,))
+    run_each(DISPOSE, [("failed", row[2], row[3]) for row, _ in faulty])

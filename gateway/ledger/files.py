@@ -12,13 +12,16 @@ from datetime import datetime, timedelta
 
 from adapters.base import Media
 from sessions_app import clock
-from sessions_app.sql import moment, parse_moment, run, run_rows
+from sessions_app.sql import Row, moment, parse_moment, run, run_rows
 
 LEASE_SECONDS = 900.0
 """After this long a claimed file may be claimed again; `release_files` frees a crash's at once."""
 
 LOOK_AT = 1000
-"""Waiting files looked at in one claim."""
+"""Waiting files looked at in one claim, unless none of them can be fetched now."""
+
+MANY = 1_000_000
+"""More files than can wait."""
 
 MADE_BY = ("ingest",)
 """The verb after which there may be a file to fetch."""
@@ -27,8 +30,9 @@ _WAITING = """
 SELECT a.id, a.kind, a.handle, a.mime, a.name, a.size, a.attempts + 1, a.created_at, m.channel
 FROM sessions_app_attachment a JOIN sessions_app_message m ON m.id = a.message_id
 WHERE a.state = 'waiting' AND a.not_before <= %s
-ORDER BY a.id LIMIT %s
+ORDER BY +a.id LIMIT %s
 """
+"""The plus keeps the database from walking all files there ever were, in the order of their ids."""
 
 _CLAIM = """
 WITH chosen(id) AS ({rows})
@@ -94,8 +98,7 @@ class StartFetches:
 
     def __call__(self, limit: int) -> list[ClaimedFile]:
         now = clock.now()
-        rows = run(_WAITING, (moment(now), LOOK_AT))
-        chosen = [row for row in rows if self._serves(row[8])][:limit]
+        chosen = self._choose(now, limit)
         until = now + timedelta(seconds=LEASE_SECONDS)
         won = {row[0] for row in run_rows(_CLAIM, [(row[0],) for row in chosen], [moment(until)])}
         return [
@@ -109,6 +112,15 @@ class StartFetches:
             for row in chosen
             if row[0] in won
         ]
+
+    def _choose(self, now: datetime, limit: int) -> list[Row]:
+        """The first `limit` that can be fetched; those of a channel that is down hide none."""
+        rows = run(_WAITING, (moment(now), LOOK_AT))
+        chosen = [row for row in rows if self._serves(row[8])]
+        if not chosen and len(rows) == LOOK_AT:
+            rows = run(_WAITING, (moment(now), MANY))
+            chosen = [row for row in rows if self._serves(row[8])]
+        return chosen[:limit]
 
 
 def finish_fetches(finished: Sequence[FinishedFile]) -> list[bool]:

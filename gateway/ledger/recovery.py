@@ -18,10 +18,20 @@ from django.db import connection
 
 from gateway.ledger.ingest import in_flight
 from gateway.ledger.records import ClaimedTurn, FinishedTurn, Part
-from gateway.ledger.turns import append_replies
+from gateway.ledger.turns import DISPOSE, append_replies
+from gateway.ledger.unreadable import build_each, log_unreadable
 from sessions_app import clock
 from sessions_app.manager import SessionManager
-from sessions_app.sql import loads_object, moment, parse_moment, run, run_each, run_rows
+from sessions_app.sql import (
+    Row,
+    dumps,
+    loads_object,
+    moment,
+    parse_moment,
+    run,
+    run_each,
+    run_rows,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +67,7 @@ SELECT t.id, t.attempts, t.session_id, t.upto_seq, s.channel, s.chat_id,
 FROM gateway_turn t
 JOIN sessions_app_session s ON s.id = t.session_id
 LEFT JOIN sessions_app_message m ON m.session_id = t.session_id AND m.seq = t.upto_seq
-WHERE t.state = 'quarantined' AND t.ended_at IS NULL
+WHERE t.state IN ('failed', 'quarantined') AND t.state = 'quarantined' AND t.ended_at IS NULL
 """
 
 _EXPIRED_LEASE = "lease_until < %s"
@@ -88,16 +98,18 @@ def release_expired() -> Recovered:
 def close_quarantined(sessions: SessionManager, notice: str) -> list[str]:
     """Tell the people whose turn was just quarantined, as after any failure. Ids of the turns."""
     now = clock.now()
+    found, faulty = build_each(run(_NOT_TOLD), _quarantined)
+    log_unreadable("turn", [(row[0], reason) for row, reason in faulty])
     closed = [
         FinishedTurn(turn, "failed", notice=notice, parts=[Part(notice)] if notice else [])
-        for turn in _quarantined()
+        for turn in found
     ]
     append_replies(sessions, closed, now)
+    ids = [turn.id for turn in found] + [row[0] for row, _ in faulty]
     run_each(
-        "UPDATE gateway_turn SET ended_at = %s WHERE id = %s",
-        [(moment(now), item.turn.id) for item in closed],
+        "UPDATE gateway_turn SET ended_at = %s WHERE id = %s", [(moment(now), one) for one in ids]
     )
-    return [item.turn.id for item in closed]
+    return ids
 
 
 def renew_leases(
@@ -162,37 +174,31 @@ def resume_sessions(sessions: SessionManager, restore: str) -> None:
     )
 
 
-def _quarantined() -> list[ClaimedTurn]:
-    """Turns given up on, whose people do not know yet."""
-    return [
-        ClaimedTurn(
-            id=turn,
-            attempt=attempts,
-            session=session,
-            channel=channel,
-            user_id=sender or "",
-            chat_id=loads_object(target).get("chat_id") or chat_id,
-            agent=0,
-            upto_seq=upto_seq,
-            origin=origin or "user",
-            target=loads_object(target),
-            context={},
-            history=(),
-        )
-        for turn, attempts, session, upto_seq, channel, chat_id, sender, target, origin in run(
-            _NOT_TOLD
-        )
-    ]
+def _quarantined(row: Row) -> ClaimedTurn:
+    """A turn given up on, whose people do not know yet."""
+    turn, attempts, session, upto_seq, channel, chat_id, sender, frozen, origin = row
+    target = loads_object(frozen)
+    dumps(target)  # where the notice goes has to be written once more
+    return ClaimedTurn(
+        id=turn,
+        attempt=attempts,
+        session=session,
+        channel=channel,
+        user_id=sender or "",
+        chat_id=target.get("chat_id") or chat_id,
+        agent=0,
+        upto_seq=upto_seq,
+        origin=origin or "user",
+        target=target,
+        context={},
+        history=(),
+    )
 
 
 def _release(dead: str, params: tuple[object, ...]) -> Recovered:
     turns = run(_REQUEUE.format(dead=dead), (MAX_CRASHES, MAX_CRASHES, *params))
     lost = [row for row in turns if row[1] == "quarantined"]
-    run_each(
-        "UPDATE sessions_app_message SET disposition = 'failed' "
-        "WHERE session_id = %s AND disposition = 'pending' AND seq <= %s",
-        [(row[2], row[3]) for row in lost],
-    )
+    run_each(DISPOSE, [("failed", row[2], row[3]) for row in lost])
     deliveries = run(_UNSURE.format(dead=dead), params)
     if turns or deliveries:
         logger.warning(

@@ -42,7 +42,7 @@ UPDATE gateway_turn SET partial_text = %s, events = %s, first_token_at = %s
 WHERE id = %s AND attempts = %s AND state = 'cancelled' AND partial_text = ''
 """
 
-_DISPOSE = """
+DISPOSE = """
 UPDATE sessions_app_message SET disposition = %s
 WHERE session_id = %s AND disposition = 'pending' AND seq <= %s
 """
@@ -124,7 +124,7 @@ class FinishTurns:
         self, ended: list[FinishedTurn], messages: Mapping[str, NewMessage], now: datetime
     ) -> None:
         run_each(
-            _DISPOSE,
+            DISPOSE,
             [
                 (
                     "silent" if item.silent else DISPOSITIONS[item.state],

@@ -9,14 +9,29 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from adapters.base import Media
+from gateway.ledger.deliveries import expire_deliveries
+from gateway.ledger.files import StartFetches, release_files
 from gateway.ledger.records import FinishedTurn, Part
-from gateway.ledger.recovery import hand_back, release_expired, renew_leases, take_over
+from gateway.ledger.recovery import (
+    close_quarantined,
+    hand_back,
+    release_expired,
+    renew_leases,
+    take_over,
+)
 from gateway.models import Delivery, Turn
 from sessions_app import clock as app_clock
 from sessions_app.sql import run
 from tests.core.kit import OWNER, Verbs, arrival, inbound, queue, sent, statements
 
-BIG = ("gateway_turn", "gateway_delivery", "sessions_app_message", "sessions_app_session")
+BIG = (
+    "gateway_turn",
+    "gateway_delivery",
+    "sessions_app_attachment",
+    "sessions_app_message",
+    "sessions_app_session",
+)
 """Tables that grow without end: nothing on the way of a message may read them whole."""
 
 
@@ -59,7 +74,9 @@ def _scans(plans: dict[str, str]) -> list[str]:
             if not scanned:
                 continue
             table = aliases.get(scanned[1], scanned[1])
-            if table in BIG and not re.search(r"USING (COVERING )?INDEX \w+_open", scanned[2]):
+            if table in BIG and not re.search(
+                r"USING (COVERING )?INDEX \w+_(open|waiting)", scanned[2]
+            ):
                 found.append(f"{step}\n   in {sql}")
     return found
 
@@ -96,9 +113,22 @@ def test_neither_do_recovery_and_the_signs_of_life(verbs: Verbs) -> None:
             hand_back(OWNER),
             release_expired(),
             take_over("main/9"),
+            close_quarantined(verbs.sessions, "sorry"),
+            expire_deliveries(app_clock.now()),
+            release_files(),
         )
     )
     assert _scans(plans) == []
+
+
+def test_files_to_fetch_are_found_by_their_own_index(verbs: Verbs) -> None:
+    """Looked for after every commit that brought a message."""
+    _stock(verbs)
+    photo = Media("image", "handle", "image/png", "a.png", 10)
+    verbs.take_in(inbound("p", media=[photo]), fetches_media=True)
+    start = StartFetches(lambda channel: True)
+    assert _scans(_plans(lambda: start(8))) == []
+    assert _scans(_plans(lambda: start(8))) == []
 
 
 def test_claims_go_by_the_indexes_of_open_work(verbs: Verbs) -> None:

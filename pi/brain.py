@@ -66,7 +66,9 @@ class Brain:
 
     async def _by_rules(self, ask: Ask, toolbox: Toolbox) -> AsyncGenerator[Event]:
         content = ""
-        async with aclosing(self._rules.answer(newest_text(ask.messages), toolbox)) as events:
+        async with aclosing(
+            self._rules.answer(newest_text(ask.messages, ask.waiting), toolbox)
+        ) as events:
             async for event in events:
                 content += event.data["text"] if event.name == "token" else ""
                 yield event

@@ -108,7 +108,7 @@ class Mind:
         most = int(self._config.context_tokens * TOOLS_SHARE)
         offered, tools_size = self._forms.offered(toolbox, most)
         messages, memory, room = await self._read(ask, before, tools_size, usage)
-        history, prompt = to_history(messages)
+        history, prompt = to_history(messages, ask.waiting)
         said = _Said()
         async with agent.run_stream_events(
             prompt,

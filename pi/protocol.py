@@ -40,11 +40,13 @@ class Grant:
 class Ask:
     """One request: the history, its last message not the assistant's.
 
+    The last `waiting` messages are to be answered; None where the gateway does not say.
     `person` is what the gateway tells of who asks (name, preferences, notes),
     `context` what Pi asked to be kept with the session.
     """
 
     messages: Sequence[Message]
+    waiting: int | None = None
     stream: bool = True
     session: str = ""
     turn: str = ""
@@ -117,6 +119,7 @@ def read_ask(body: bytes) -> Ask:
         raise BadRequest(422, "the body must be a JSON object")
     return Ask(
         messages=_messages(data.get("messages")),
+        waiting=_waiting(data.get("waiting")),
         stream=_optional(data, "stream", bool, True),
         session=_optional(data, "sessionId", str, ""),
         turn=_optional(data, "turnId", str, ""),
@@ -145,6 +148,14 @@ def _messages(value: Any) -> list[Message]:
     if messages[-1].role == "assistant":
         raise BadRequest(422, "the last message is the assistant's: there is nothing to answer")
     return messages
+
+
+def _waiting(value: Any) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise BadRequest(422, "waiting must be a number of messages")
+    return value
 
 
 def _message(value: Any, where: str) -> Message:

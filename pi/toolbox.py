@@ -68,7 +68,7 @@ def make_toolbox(ask: Ask, config: Config, gateway: Gateway, clock: Clock) -> To
     """The tools for one request, as far as the settings allow them."""
     clock, zone = clock_of(ask.person, clock)
     calendar = Calendar(clock, zone)
-    asked = [text_of({"text": message.content}) for message in pending(ask.messages)]
+    asked = [text_of({"text": message.content}) for message in pending(ask.messages, ask.waiting)]
     schedules = Schedules(gateway, clock)
     notes, history = Notes(gateway), History(gateway, clock, asked)
     tools: list[Tool] = [

@@ -11,17 +11,21 @@ if TYPE_CHECKING:
     from pydantic_ai.messages import ModelMessage
 
 ATTACHMENT_NOTE = "[attachment:"
+LEFT = "left unanswered, and not to be answered or done now"
 
 
-def pending(messages: Sequence[Message]) -> list[Message]:
-    """What the person wrote since the last answer."""
-    last = max((at for at, one in enumerate(messages) if one.role == "assistant"), default=-1)
-    return [message for message in messages[last + 1 :] if message.role == "user"]
+def pending(messages: Sequence[Message], waiting: int | None = None) -> list[Message]:
+    """What the person wrote and waits for an answer: of the last `waiting` messages.
+
+    A gateway that does not say how many these are means all since the last answer.
+    """
+    start = _answered(messages) if waiting is None else max(len(messages) - waiting, 0)
+    return [message for message in messages[start:] if message.role == "user"]
 
 
-def newest_text(messages: Sequence[Message]) -> str:
+def newest_text(messages: Sequence[Message], waiting: int | None = None) -> str:
     """The text of what waits for an answer."""
-    return "\n\n".join(text for one in pending(messages) if (text := written(one)))
+    return "\n\n".join(text for one in pending(messages, waiting) if (text := written(one)))
 
 
 def written(message: Message) -> str:
@@ -30,16 +34,19 @@ def written(message: Message) -> str:
     return "\n\n".join([*([message.content] if message.content else []), *notes])
 
 
-def to_history(messages: Sequence[Message]) -> tuple[list[ModelMessage], str | None]:
+def to_history(
+    messages: Sequence[Message], waiting: int | None = None
+) -> tuple[list[ModelMessage], str | None]:
     """pydantic-ai's history and the prompt.
 
     Neighbours of one role become one message, because the chat templates of some
     models refuse two in a row. The prompt is what the person wrote last, None
-    where the last message is the system's.
+    where the last message is the system's. What stands before it unanswered, and does
+    not wait (it was stopped, or it failed), is marked as such.
     """
     from pydantic_ai import messages as m
 
-    merged = _merge(messages)
+    merged = _merge(_left_marked(messages, waiting))
     prompt = merged.pop().content if merged[-1].role == "user" else None
     history: list[ModelMessage] = []
     for message in merged:
@@ -50,6 +57,22 @@ def to_history(messages: Sequence[Message]) -> tuple[list[ModelMessage], str | N
         else:
             history.append(m.ModelRequest(parts=[m.SystemPromptPart(message.content)]))
     return history, prompt
+
+
+def _answered(messages: Sequence[Message]) -> int:
+    """Where begins what came after the last answer."""
+    return max((at + 1 for at, one in enumerate(messages) if one.role == "assistant"), default=0)
+
+
+def _left_marked(messages: Sequence[Message], waiting: int | None) -> list[Message]:
+    """The same, with a mark around what is not to be answered any more."""
+    last = _answered(messages)
+    due = last if waiting is None else max(len(messages) - waiting, last)
+    marked = [
+        Message("user", f"[{LEFT}: {written(one)}]") if one.role == "user" else one
+        for one in messages[last:due]
+    ]
+    return [*messages[:last], *marked, *messages[due:]]
 
 
 def _merge(messages: Sequence[Message]) -> list[Message]:

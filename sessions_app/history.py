@@ -4,10 +4,15 @@ The encoded messages of recent sessions are kept, so that the thousandth turn
 of a session reads one new row instead of a thousand old ones. Nothing has to
 be told when rows are added: a session's rows only grow at the end, and a change
 of an older one raises the session's revision.
+
+What is still to be answered comes last, whatever was said since it came in: nothing
+that the gateway said meanwhile stands between a question and its answer. Commands
+(/stop and the like) are the gateway's own business, and left out.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +22,10 @@ import orjson
 
 from sessions_app.sql import Row, loads_object, run_rows
 
-ENTRY_OVERHEAD = 100
+COMMAND = "command"
+"""In a message's context: it was a command to the gateway, which agents do not get."""
+
+ENTRY_OVERHEAD = 150
 """Bytes that a kept message costs beside its text."""
 
 FILES_OVERHEAD = 1000
@@ -26,11 +34,23 @@ FILES_OVERHEAD = 1000
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """History of `session` up to and including `upto_seq`."""
+    """History of `session` up to and including `upto_seq`.
+
+    `waiting` are the places of what is to be answered; None for all that is pending.
+    """
 
     session: str
     revision: int
     upto_seq: int
+    waiting: Sequence[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What an agent is told: the messages, of which the last `waiting` are to be answered."""
+
+    messages: list[bytes]
+    waiting: int
 
 
 Link = Callable[[str, str], str]
@@ -56,18 +76,37 @@ class _WithFiles:
 class _Kept:
     revision: int
     upto_seq: int = -1
+    places: list[int] = field(default_factory=list)
     entries: list[bytes | _WithFiles] = field(default_factory=list)
     cost: int = 0
+
+    def in_turn(self, waiting: Sequence[int]) -> tuple[list[bytes | _WithFiles], int]:
+        """The entries, those at the places `waiting` last, and how many these are."""
+        due = set(waiting)
+        start = bisect_left(self.places, min(due, default=self.upto_seq + 1))
+        rest = list(zip(self.places[start:], self.entries[start:], strict=True))
+        last = [entry for place, entry in rest if place in due]
+        others = [entry for place, entry in rest if place not in due]
+        return [*self.entries[:start], *others, *last], len(last)
 
 
 _NEW_ROWS = """
 WITH wanted(session_id, after_seq, upto_seq) AS ({rows})
-SELECT m.session_id, m.id, m.role, m.text, m.context,
+SELECT m.session_id, m.id, m.role, m.text, m.context, m.seq,
        EXISTS (SELECT 1 FROM sessions_app_attachment a WHERE a.message_id = m.id)
 FROM wanted w
 JOIN sessions_app_message m
   ON m.session_id = w.session_id AND m.seq > w.after_seq AND m.seq <= w.upto_seq
 WHERE NOT m.origin = 'system'
+ORDER BY m.session_id, m.seq
+"""
+
+_PENDING = """
+WITH wanted(session_id, upto_seq) AS ({rows})
+SELECT m.session_id, m.seq
+FROM wanted w
+JOIN sessions_app_message m ON m.session_id = w.session_id AND m.seq <= w.upto_seq
+WHERE m.disposition = 'pending'
 ORDER BY m.session_id, m.seq
 """
 
@@ -103,37 +142,47 @@ class History:
         self._cost = 0
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
-    def load(self, wanted: Sequence[Wanted]) -> dict[str, list[bytes]]:
+    def load(self, wanted: Sequence[Wanted]) -> dict[str, Conversation]:
         """session id -> its messages in order, oldest first, the newest `max_messages`."""
         kept = {want.session: self._current(want) for want in wanted}
         new = [want for want in wanted if kept[want.session].upto_seq < 0]
         for session, floor in self._floors(new):
             kept[session].upto_seq = floor
-        ranges = [(want.session, kept[want.session].upto_seq, want.upto_seq) for want in wanted]
-        rows = run_rows(_NEW_ROWS, ranges)
-        attachments = _attachments([row[1] for row in rows if row[5]])
-        for row in rows:
-            entry = _encode(row, attachments.get(row[1], []))
-            item = kept[row[0]]
-            item.entries.append(entry)
-            size = len(entry) if isinstance(entry, bytes) else len(row[3]) + FILES_OVERHEAD
-            item.cost += size + ENTRY_OVERHEAD
-            self._cost += size + ENTRY_OVERHEAD
+        self._read([(want.session, kept[want.session].upto_seq, want.upto_seq) for want in wanted])
         for want in wanted:
             kept[want.session].upto_seq = want.upto_seq
+        waiting = _waiting(wanted)
         self._trim()
-        return {
-            session: [
-                entry if isinstance(entry, bytes) else entry.encoded(self._link)
-                for entry in item.entries[-self._max_messages :]
-            ]
-            for session, item in kept.items()
-        }
+        return {session: self._told(item, waiting[session]) for session, item in kept.items()}
 
     def clear(self) -> None:
         """Forget everything: what was read may have been rolled back."""
         self._kept.clear()
         self._cost = 0
+
+    def _read(self, ranges: Sequence[tuple[str, int, int]]) -> None:
+        """Keep what is new: (session, after this place, up to that one)."""
+        rows = run_rows(_NEW_ROWS, ranges)
+        attachments = _attachments([row[1] for row in rows if row[6]])
+        for row in rows:
+            context = loads_object(row[4])
+            if COMMAND in context:
+                continue
+            entry = _encode(row, context, attachments.get(row[1], []))
+            item = self._kept[row[0]]
+            item.places.append(row[5])
+            item.entries.append(entry)
+            size = len(entry) if isinstance(entry, bytes) else len(row[3]) + FILES_OVERHEAD
+            item.cost += size + ENTRY_OVERHEAD
+            self._cost += size + ENTRY_OVERHEAD
+
+    def _told(self, item: _Kept, waiting: Sequence[int]) -> Conversation:
+        entries, last = item.in_turn(waiting)
+        messages = [
+            entry if isinstance(entry, bytes) else entry.encoded(self._link)
+            for entry in entries[-self._max_messages :]
+        ]
+        return Conversation(messages, min(last, len(messages)))
 
     def _floors(self, wanted: Sequence[Wanted]) -> list[tuple[str, int]]:
         """(session, the place before the oldest message that still counts)."""
@@ -158,6 +207,20 @@ class History:
             self._cost -= item.cost
 
 
+def _waiting(wanted: Sequence[Wanted]) -> dict[str, Sequence[int]]:
+    """session id -> the places of what is to be answered."""
+    found: dict[str, list[int]] = {want.session: [] for want in wanted}
+    asked = [(want.session, want.upto_seq) for want in wanted if want.waiting is None]
+    for session, seq in run_rows(_PENDING, asked):
+        found[session].append(seq)
+    return {
+        want.session: (found[want.session] or [want.upto_seq])
+        if want.waiting is None
+        else want.waiting
+        for want in wanted
+    }
+
+
 def _attachments(messages: Sequence[int]) -> dict[int, list[tuple[dict[str, Any], str]]]:
     """Message id -> its files, each with the path of what is stored, or an empty one."""
     found: dict[int, list[tuple[dict[str, Any], str]]] = {}
@@ -173,9 +236,11 @@ def _attachments(messages: Sequence[int]) -> dict[int, list[tuple[dict[str, Any]
     return found
 
 
-def _encode(row: Row, files: Sequence[tuple[dict[str, Any], str]]) -> bytes | _WithFiles:
+def _encode(
+    row: Row, context: dict[str, Any], files: Sequence[tuple[dict[str, Any], str]]
+) -> bytes | _WithFiles:
     entry: dict[str, Any] = {"role": row[2], "content": row[3]}
-    if context := loads_object(row[4]):
+    if context:
         entry["context"] = context
     if not files:
         return _packed(entry)

@@ -35,6 +35,7 @@ type message struct {
 
 type question struct {
 	Messages []*message `json:"messages"`
+	Waiting  int        `json:"waiting"`
 	Stream   bool       `json:"stream"`
 }
 
@@ -51,7 +52,7 @@ func (m *memory) answer(key string, asked *question) string {
 	if known, ok := m.answers[key]; ok && key != "" {
 		return known
 	}
-	text := compose(asked.Messages)
+	text := compose(asked)
 	if key != "" {
 		m.answers[key] = text
 		m.order = append(m.order, key)
@@ -79,21 +80,27 @@ func read(body io.Reader) (*question, error) {
 	return asked, nil
 }
 
-// waiting joins what the person wrote since our last answer.
-func waiting(messages []*message) string {
+// waiting joins what is to be answered: the last messages, as many as the gateway says.
+func waiting(asked *question) string {
+	first := len(asked.Messages) - max(asked.Waiting, 1)
 	var texts []string
-	for _, one := range messages {
-		if one.Role == "assistant" {
-			texts = nil
-		} else if one.Role == "user" {
+	for _, one := range asked.Messages[max(first, 0):] {
+		if one.Role == "user" {
 			texts = append(texts, one.Content)
 		}
 	}
 	return strings.Join(texts, "\n")
 }
 
-func compose(messages []*message) string {
-	text := waiting(messages)
+func max(one, other int) int { // built in since Go 1.21
+	if one > other {
+		return one
+	}
+	return other
+}
+
+func compose(asked *question) string {
+	messages, text := asked.Messages, waiting(asked)
 	word := strings.TrimPrefix(text, "find ")
 	if word == text {
 		return "You said: " + text

@@ -41,10 +41,10 @@ async function readQuestion(request) {
   return question;
 }
 
-function waiting(messages) {
-  const last = messages.findLastIndex((message) => message.role === "assistant");
-  return messages
-    .slice(last + 1)
+// What is to be answered: the last `waiting` messages.
+function waiting(question) {
+  return question.messages
+    .slice(-Math.max(1, Number(question.waiting) || 1))
     .filter((message) => message.role === "user")
     .map((message) => String(message.content ?? ""));
 }
@@ -53,7 +53,7 @@ function compose(question) {
   const kept = question.context?.shopping;
   let list = Array.isArray(kept) ? kept.map(String) : [];
   const notes = [];
-  for (const text of waiting(question.messages)) {
+  for (const text of waiting(question)) {
     const [, verb, thing] = /^\s*(buy|bought)\s+(.+)/is.exec(text) ?? [];
     if (verb?.toLowerCase() === "buy") list = [...list, thing.trim()];
     else if (verb) list = list.filter((item) => item !== thing.trim());

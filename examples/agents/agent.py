@@ -48,22 +48,19 @@ def read_question(body: bytes) -> dict[str, Any]:
     return question
 
 
-def compose(messages: list[dict[str, Any]]) -> str:
-    """The answer to everything since our last one."""
-    waiting: list[str] = []
-    for message in messages:
-        if message.get("role") == "assistant":
-            waiting = []
-        elif message.get("role") == "user":
-            waiting.append(str(message.get("content") or ""))
-    text = "\n".join(waiting)
+def compose(question: dict[str, Any]) -> str:
+    """The answer to all that waits for one: the last `waiting` messages."""
+    messages = question["messages"]
+    waiting = messages[-int(question.get("waiting") or 1) :]
+    texts = [str(one.get("content") or "") for one in waiting if one.get("role") == "user"]
+    text = "\n".join(texts)
     return f"That is {len(text.split())} words in message {len(messages)}: {text}"
 
 
-def remembered(key: str, messages: list[dict[str, Any]]) -> str:
+def remembered(key: str, question: dict[str, Any]) -> str:
     """The answer; the same once more where this key was served before."""
     with lock:
-        answer = served.get(key) or compose(messages)
+        answer = served.get(key) or compose(question)
         if key:
             served[key] = answer
             while len(served) > REMEMBERED:
@@ -94,7 +91,7 @@ class Agent(BaseHTTPRequestHandler):
         except (BadQuestion, ValueError) as error:
             self.whole(400, {"error": str(error)})
             return
-        answer = remembered(self.headers.get("Idempotency-Key", ""), question["messages"])
+        answer = remembered(self.headers.get("Idempotency-Key", ""), question)
         try:
             if question.get("stream"):
                 self.stream(answer)

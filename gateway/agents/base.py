@@ -57,6 +57,7 @@ class Target:
 class Question:
     """One call of an agent. `history` holds one JSON object per message, as bytes:
     `{"role": "user", "content": "…"}`, with `"attachments": […]` only where there are any.
+    The last `waiting` of them are to be answered.
 
     `gateway` is the way back to us, {"url", "token"}; `person` whom it is talking to,
     {"name", "preferences", "notes"}, without what is empty.
@@ -68,6 +69,7 @@ class Question:
     user_id: str
     chat_id: str
     history: Sequence[bytes]
+    waiting: int = 1
     origin: str = "user"
     context: Mapping[str, Any] = field(default_factory=dict)
     gateway: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -22,6 +22,8 @@ from gateway.agents.rpc import WholeReader, encode, get, parsed_url, post
 ACCEPT = "text/event-stream, application/json"
 _ENDPOINT = "/chat/completions"
 _RETRIED_CODES = {408, 429}
+_ASSISTANT, _USER = b'{"role":"assistant"', b'{"role":"user"'
+_LEFT = "left unanswered, and not to be answered or done now"
 
 
 def request(target: Target, question: Question) -> httpx.Request:
@@ -29,7 +31,7 @@ def request(target: Target, question: Question) -> httpx.Request:
     options: dict[str, Any] = {"model": target.model, "stream": target.stream}
     if target.stream:
         options["stream_options"] = {"include_usage": True}
-    messages = b",".join(_portable(message) for message in question.history)
+    messages = b",".join(_conversation(question))
     body = b'%b,"messages":[%b]}' % (encode(options)[:-1], messages)
     headers = {"accept": ACCEPT, "idempotency-key": question.turn, **_authorization(target)}
     return post(_url(target, _ENDPOINT), body, headers)
@@ -132,18 +134,30 @@ def _authorization(target: Target) -> dict[str, str]:
     return {"authorization": f"Bearer {target.api_key}"} if target.api_key else {}
 
 
-def _portable(message: bytes) -> bytes:
+def _conversation(question: Question) -> Iterator[bytes]:
+    """The messages. A model answers all that follows its last answer, so that what is not
+    to be answered there (it was stopped, or it failed) says so."""
+    messages = question.history
+    due = left = len(messages) - question.waiting
+    while left and not messages[left - 1].startswith(_ASSISTANT):
+        left -= 1
+    for at, message in enumerate(messages):
+        yield _portable(message, unanswered=left <= at < due and message.startswith(_USER))
+
+
+def _portable(message: bytes, *, unanswered: bool = False) -> bytes:
     """A message of the history in the fields that models know.
 
     What is ours becomes lines of text: the context before what was said, the
     attachments behind it.
     """
-    if b'"attachments"' not in message and b'"context"' not in message:
+    if not unanswered and b'"attachments"' not in message and b'"context"' not in message:
         return message
     fields = load_object(message, "a message")
     context, attachments = fields.pop("context", None), fields.pop("attachments", None)
     lines = [*_around(_mapping(context)), fields.get("content"), *map(_note, attachments or ())]
-    fields["content"] = "\n".join(line for line in lines if line)
+    text = "\n".join(line for line in lines if line)
+    fields["content"] = f"[{_LEFT}: {text}]" if unanswered else text
     return orjson.dumps(fields)
 
 

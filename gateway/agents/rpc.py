@@ -37,6 +37,7 @@ def request(target: Target, question: Question) -> httpx.Request:
     fields = encode(
         {
             "sessionId": question.session,
+            "waiting": question.waiting,
             "stream": target.stream,
             "turnId": question.turn,
             "channel": question.channel,

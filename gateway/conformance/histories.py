@@ -22,11 +22,20 @@ NONSENSE: tuple[tuple[str, bytes], ...] = (
 
 
 async def check_history(subject: Subject) -> str:
-    """A whole conversation goes along, and so do several messages at once."""
-    word = mark()
+    """A whole conversation goes along, and so do several messages at once; what does not wait
+    for an answer gets none."""
+    word, left = mark(), mark()
     heard = await subject.ask(ask_with([*_past(word), _user("And what was the word again?")]))
-    await subject.ask(ask_with([*_past(word), _user("One more thing."), _user("Are you there?")]))
+    two = [_user("One more thing."), _user("Are you there?")]
+    await subject.ask(ask_with([*_past(word), *two], waiting=2))
     await subject.ask(ask_with([{"role": "system", "content": "Be brief."}, *_past(word)[:1]]))
+    stopped = _user(f"Please repeat exactly: {left}")
+    hello = await subject.ask(ask_with([*_past(word), stopped, _user("Hello! Who are you?")]))
+    if subject.is_rpc and left in hello.final.content:
+        raise Warned(
+            "a message that does not wait was answered",
+            "Answer the last `waiting` messages only: what stands before them was stopped.",
+        )
     if word in heard.final.content:
         return "answered, out of the history"
     return f"answered {shown(heard.final.content, 40)}"

@@ -210,13 +210,18 @@ class WithHeaders(httpx.AsyncBaseTransport):
 
 def question(*texts: str, session: str = "", turn: str = "", person: str = "u1") -> Question:
     """A question of somebody who wrote `texts`, one message each."""
-    return ask_with([{"role": "user", "content": text} for text in texts], session, turn, person)
+    messages: list[dict[str, object]] = [{"role": "user", "content": text} for text in texts]
+    return ask_with(messages, session, turn, person, waiting=len(messages))
 
 
 def ask_with(
-    messages: list[dict[str, object]], session: str = "", turn: str = "", person: str = "u1"
+    messages: list[dict[str, object]],
+    session: str = "",
+    turn: str = "",
+    person: str = "u1",
+    waiting: int = 1,
 ) -> Question:
-    """A question with this history."""
+    """A question with this history, of which the last `waiting` messages are to be answered."""
     return Question(
         turn=turn or f"turn_{mark()}",
         session=session or f"sess_{mark()}",
@@ -224,6 +229,7 @@ def ask_with(
         user_id=person,
         chat_id=person,
         history=[encode(message) for message in messages],
+        waiting=waiting,
     )
 
 

@@ -14,8 +14,8 @@ from gateway.ledger.records import ClaimedTurn
 from gateway.ledger.turns import DISPOSE, LEASE_SECONDS
 from gateway.ledger.unreadable import FAULTS, UNREADABLE, explain, log_unreadable
 from sessions_app import clock
-from sessions_app.history import History, Wanted
-from sessions_app.sql import Row, loads_object, moment, run, run_rows
+from sessions_app.history import Conversation, History, Wanted
+from sessions_app.sql import Row, loads_object, moment, run, run_each, run_rows
 
 Route = Callable[[str, str, str], int | None]
 """(channel, user id, chat id) -> the agent's row id, or None while there is none."""
@@ -163,7 +163,7 @@ class StartTurns:
         }
 
 
-def _claimed(row: Row, agent: int, history: Sequence[bytes]) -> ClaimedTurn:
+def _claimed(row: Row, agent: int, said: Conversation) -> ClaimedTurn:
     target = loads_object(row[9])
     return ClaimedTurn(
         id=row[0],
@@ -177,7 +177,8 @@ def _claimed(row: Row, agent: int, history: Sequence[bytes]) -> ClaimedTurn:
         origin=row[10] or "user",
         target=target,
         context=loads_object(row[6]),
-        history=history,
+        history=said.messages,
+        waiting=said.waiting,
         name=row[11] or "",
         person=whom(*row[12:15]),
         fence=row[15],

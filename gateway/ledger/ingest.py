@@ -21,6 +21,7 @@ from gateway.ledger.people import People
 from gateway.ledger.records import Arrival, Ingested, Told
 from gateway.ledger.statuses import note_statuses
 from sessions_app import clock
+from sessions_app.history import COMMAND
 from sessions_app.manager import Found, NewMessage, Scope, SessionManager, number
 from sessions_app.sql import Row, moment, run, run_each, run_rows
 
@@ -39,6 +40,10 @@ _EDIT = """
 UPDATE sessions_app_message SET text = %s, edited_at = %s
 WHERE channel = %s AND external_id = %s AND sender = %s
 RETURNING session_id
+"""
+
+_REVISE = """
+UPDATE sessions_app_session SET revision = revision + 1, archived_at = NULL WHERE id = %s
 """
 
 IN_FLIGHT = """(
@@ -181,8 +186,8 @@ class Ingest:
     def _tell(self, entry: Entry, done: Done, now: datetime) -> None:
         """Keep a command as a message, do it, answer it."""
         found = self._sessions.get_or_create(self._sessions.find([entry.scope]))[entry.scope]
-        message = _message(entry, found, {})
-        message.disposition = "silent"
+        message, command = _message(entry, found, {}), command_in(entry.inbound.text)
+        message.disposition, message.context = "silent", {COMMAND: command}
         last = {message.session: found.last_seq}
         number([message], last)
         (row,) = self._sessions.append_message([message], now)
@@ -190,7 +195,6 @@ class Ingest:
         where = (message.channel, entry.inbound.chat_id, message.target)
         said = (message.text, message.sender)
         told = Told(message.session, message.seq or 0, *where, *said)
-        command = command_in(entry.inbound.text)
         cancelled, answer = carry_out(command, told, self._sessions, now)
         done.note(entry.arrival, message.session, row)
         done.messages.setdefault(entry.arrival, []).extend(
@@ -286,7 +290,7 @@ class Ingest:
                     inbound.user_id,
                 ),
             )
-            run_each("UPDATE sessions_app_session SET revision = revision + 1 WHERE id = %s", rows)
+            run_each(_REVISE, rows)
 
 
 def _entries(

@@ -87,6 +87,7 @@ class ClaimedTurn:
 
     attempt  its own fence: only the latest attempt may end it
     fence    its session's, raised when the session changes hands
+    waiting  how many of the history's last messages it is to answer
     name     who wrote, for people
     person   whose conversation it is, {"name", "preferences", "notes"}; nothing in groups
     shown    a part of its answer may be on the platform already, from an earlier try
@@ -104,6 +105,7 @@ class ClaimedTurn:
     target: Mapping[str, Any]
     context: Mapping[str, Any]
     history: Sequence[bytes]
+    waiting: int = 1
     name: str = ""
     person: Mapping[str, Any] = field(default_factory=dict)
     fence: int = 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.db.models import Max
 
 from gateway.agents.base import Question
+from gateway.ledger.busy import SUPERSEDED
 from gateway.media.desk import MediaDesk
 from gateway.models import Replay, Turn
-from sessions_app.history import History, Wanted
+from sessions_app.history import Conversation, History, Wanted
 from sessions_app.models import SEQ_STEP, Message
 
 
@@ -21,13 +23,15 @@ def question_of(replay: Replay, turn: Turn) -> Question:
     session, last = turn.session, asked(turn)
     target = last.target if last else {}
     name = f"replay_{replay.pk}"
+    said = _conversation(turn)
     return Question(
         turn=name,
         session=name,
         channel=session.channel,
         user_id=last.sender if last else "",
         chat_id=target.get("chat_id") or session.chat_id,
-        history=_history(turn),
+        history=said.messages,
+        waiting=said.waiting,
         origin=last.origin if last else "user",
     )
 
@@ -48,7 +52,20 @@ def answered(turn: Turn) -> Message | None:
     return behind.order_by("-seq").first()
 
 
-def _history(turn: Turn) -> list[bytes]:
+def _conversation(turn: Turn) -> Conversation:
     history = History(settings.OPENCLAW_HISTORY_MESSAGES, MediaDesk().for_agents.to)
-    wanted = Wanted(turn.session_id, turn.session.revision, turn.upto_seq)
+    wanted = Wanted(turn.session_id, turn.session.revision, turn.upto_seq, _waited(turn))
     return history.load([wanted])[turn.session_id]
+
+
+def _waited(turn: Turn) -> list[int]:
+    """The places of what the turn was to answer: what came since the turn before it, and
+    what became of its last message became of all."""
+    earlier = Turn.objects.filter(session=turn.session_id, upto_seq__lt=turn.upto_seq)
+    before = earlier.exclude(error_code=SUPERSEDED).aggregate(last=Max("upto_seq"))["last"]
+    messages = Message.objects.filter(session=turn.session_id, role=Message.Role.USER)
+    last = messages.filter(seq=turn.upto_seq).values("disposition")
+    ours = messages.filter(seq__lte=turn.upto_seq, disposition__in=last)
+    if before is not None:
+        ours = ours.filter(seq__gt=before)
+    return list(ours.order_by("seq").values_list("seq", flat=True))

@@ -35,6 +35,7 @@ def question(*texts: str, session: str = "sess_1", **changes: Any) -> Question:
         "user_id": "u1",
         "chat_id": "c1",
         "history": history,
+        "waiting": len(changes.get("history", history)),
         "context": {"mood": "good"},
     }
     return Question(**(fields | changes))

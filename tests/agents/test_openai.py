@@ -64,7 +64,7 @@ async def test_request_is_what_such_servers_expect(fake: FakeAgent, client: Agen
         ),
         b'{"role":"user","content":"the word \\"attachments\\" alone"}',
     ]
-    await hear(client, model(fake), question(history=history))
+    await hear(client, model(fake), question(history=history, waiting=3))
     call = fake.calls[0]
     assert call.payload == {
         "model": "fake-1",
@@ -84,6 +84,19 @@ async def test_request_is_what_such_servers_expect(fake: FakeAgent, client: Agen
     await hear(client, model(fake, api_key="", stream=False))
     assert "authorization" not in fake.calls[1].headers
     assert "stream_options" not in fake.calls[1].payload
+
+
+async def test_what_was_left_unanswered_says_so(fake: FakeAgent, client: AgentClient) -> None:
+    """A model answers all that follows its last answer; it does not know what was stopped."""
+    said = [("user", "hi"), ("assistant", "ho"), ("user", "cancel all"), ("user", "the time?")]
+    history = [orjson.dumps({"role": role, "content": text}) for role, text in said]
+    await hear(client, model(fake), question(history=history, waiting=1))
+    assert [one["content"] for one in fake.calls[0].messages] == [
+        "hi",
+        "ho",
+        "[left unanswered, and not to be answered or done now: cancel all]",
+        "the time?",
+    ]
 
 
 @pytest.mark.parametrize("size", [0, 1])

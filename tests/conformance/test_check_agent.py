@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import ssl
@@ -17,11 +18,12 @@ from gateway.conformance.base import FAILED, PASSED, Outcome
 from gateway.conformance.kit import NAMES, Unreachable, examine
 from gateway.http import make_transport, make_trust
 from tests.conformance.program import agent_process
-from tests.fakes.agent import FakeAgent
+from tests.fakes.agent import Call, FakeAgent
 from tests.fakes.broken_agents import BAD, ELSEWHERE, FAULTS, broken_agent
 from tests.process import free_port
 
 PATIENCE = 0.8
+SIDE_BY_SIDE = 4
 ANY = set(NAMES)
 STREAMED = {
     "stream", "content type", "unicode", "history", "large history", "bad request",
@@ -117,15 +119,34 @@ async def test_each_check_finds_a_fault(transport: httpx.AsyncBaseTransport, che
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("fault", EXPECTED)
-async def test_a_fault_is_found_and_no_other(
-    transport: httpx.AsyncBaseTransport, fault: str
-) -> None:
+async def test_each_fault_is_found_and_no_other(transport: httpx.AsyncBaseTransport) -> None:
+    """Some faults side by side: an examination mostly waits."""
+    places = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    async def verdict(fault: str) -> tuple[str, str]:
+        async with places:
+            return fault, await misjudged(transport, fault)
+
+    verdicts = await asyncio.gather(*map(verdict, EXPECTED))
+    assert {fault: wrong for fault, wrong in verdicts if wrong} == {}
+
+
+async def misjudged(transport: httpx.AsyncBaseTransport, fault: str) -> str:
+    """What is wrong with the outcomes for an agent with this fault; "" if they are right.
+
+    A check that should have passed has a second try with more patience: the machine may
+    have kept it waiting.
+    """
     check, others = EXPECTED[fault]
     with broken_agent(fault) as agent:
         outcomes = await examined(transport, agent.url, patience=1.5)
-    assert check in failed(outcomes)
-    assert failed(outcomes) <= {check} | others, outcomes
+    if check not in failed(outcomes):
+        return f"{check} passed: {outcomes[check]}"
+    if extra := failed(outcomes) - {check} - others:
+        with broken_agent(fault) as agent:
+            outcomes = await examined(transport, agent.url, extra, patience=15)
+        extra = failed(outcomes)
+    return f"{extra} failed: {outcomes}" if extra else ""
 
 
 @pytest.mark.parametrize("protocol", ["rpc", "openai"])
@@ -165,6 +186,19 @@ async def test_calls_that_wait_for_each_other_are_a_warning(
     with broken_agent("one_at_a_time") as agent:
         outcomes = await examined(transport, agent.url, ["parallel"], patience=5)
     assert outcomes["parallel"].state == "warning"
+
+
+async def test_an_answer_to_what_does_not_wait_is_a_warning(
+    transport: httpx.AsyncBaseTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def all_of_them(call: Call) -> list[str]:
+        return [one["content"] for one in call.messages if one["role"] == "user"]
+
+    monkeypatch.setattr(Call, "asked", property(all_of_them))
+    async with FakeAgent() as agent:
+        outcomes = await examined(transport, agent.url, ["history"], patience=10)
+    assert outcomes["history"].state == "warning"
+    assert "`waiting`" in outcomes["history"].hint
 
 
 async def test_nobody_there_is_no_finding(transport: httpx.AsyncBaseTransport) -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.ledger import operate
 from gateway.ledger.records import ClaimedTurn, FinishedTurn, Part
 from gateway.models import Agent, Delivery, RoutingRule, Turn
 from gateway.router import Router
@@ -405,3 +406,69 @@ def test_a_delivery_without_a_session_can_wait_beside_the_others(verbs: Verbs) -
     queue("broadcast", "elsewhere")
     verbs.converse("1")
     assert sorted(d.outbound.text for d in verbs.send()) == ["broadcast", "re hello"]
+
+
+# --- what waits for an answer -------------------------------------------------------------------
+
+
+def _last(turn: ClaimedTurn) -> list[str]:
+    """What the turn is to answer."""
+    return [content for _, content in history_of(turn)[-turn.waiting :]]
+
+
+def test_a_command_is_nothing_for_the_agent(verbs: Verbs) -> None:
+    verbs.take_in(inbound("1", "/help"))
+    verbs.take_in(inbound("2", "/remind list"), inbound("3", "17% of 240"))
+    turn = verbs.claim_one()
+    assert history_of(turn) == [("user", "17% of 240")]
+    assert turn.waiting == 1
+    assert "/help" in texts()
+
+
+def test_what_was_stopped_is_known_and_does_not_wait(verbs: Verbs) -> None:
+    verbs.take_in(inbound("1", "cancel all my reminders"))
+    verbs.claim_one()
+    verbs.take_in(inbound("2", "/stop"), inbound("3", "what time is it"))
+    turn = verbs.claim_one()
+    assert history_of(turn)[0][1] == "cancel all my reminders"
+    assert _last(turn) == ["what time is it"]
+
+
+@pytest.mark.parametrize("cold", [False, True], ids=["history kept", "after a restart"])
+def test_a_question_stands_behind_what_was_said_since(verbs: Verbs, cold: bool) -> None:
+    """A text of the gateway's own is no answer to what came before it."""
+    verbs.converse("0", "hi")
+    verbs.take_in(inbound("1", "a"))
+    turn = verbs.claim_one()
+    verbs.finish_turns([FinishedTurn(turn, "queued")])
+    Turn.objects.update(attempts=0)
+    note = Message.objects.create(
+        session_id=turn.session, seq=turn.upto_seq + 500, role="assistant", origin="schedule",
+        text="drink water", channel="testchat",
+    )  # fmt: skip
+    verbs.take_in(inbound("2", "b"))
+    if cold:
+        verbs.history.clear()
+    turn = verbs.claim_one()
+    assert turn.upto_seq > note.seq
+    shown = [content for _, content in history_of(turn)]
+    assert shown == ["hi", "re hi", "drink water", "a", "b"]
+    assert _last(turn) == ["a", "b"]
+    verbs.answer(turn, "to both")
+    verbs.take_in(inbound("3", "c"))
+    turn = verbs.claim_one()  # now everything in its place
+    shown = [content for _, content in history_of(turn)]
+    assert shown == ["hi", "re hi", "a", "drink water", "b", "to both", "c"]
+    assert _last(turn) == ["c"]
+
+
+def test_what_failed_waits_no_more_unless_it_is_asked_again(verbs: Verbs) -> None:
+    verbs.take_in(inbound("1", "a"))
+    failed = verbs.claim_one()
+    verbs.finish_turns([FinishedTurn(failed, "failed", error_code="reported")])
+    verbs.take_in(inbound("2", "b"))
+    second = verbs.claim_one()
+    assert _last(second) == ["b"]
+    verbs.answer(second)
+    assert operate.requeue_turns("boss", [failed.id]) == 1
+    assert _last(verbs.claim_one()) == ["a"]

@@ -204,7 +204,8 @@ def test_links_in_the_history_are_made_anew_each_time(verbs: Verbs, clock: Clock
     (session,) = Session.objects.all()
     found = []
     for _ in range(2):
-        (entry,) = history.load([Wanted(session.pk, session.revision, 10_000)])[session.pk]
+        said = history.load([Wanted(session.pk, session.revision, 10_000)])[session.pk]
+        (entry,) = said.messages
         found.append(orjson.loads(entry)["attachments"][0]["url"])
     assert found == ["link-1", "link-2"]
 

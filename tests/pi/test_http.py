@@ -132,6 +132,13 @@ USER = {"role": "user", "content": "2+2"}
 DEEP = b'{"messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 
 
+async def test_only_what_waits_is_answered(start: Start) -> None:
+    """What the person stopped is not done with the next message."""
+    pi = await start()
+    asked = ask("17% of 240", "2+2", waiting=1, stream=False)
+    assert (await pi.post("/rpc/message", json=asked)).json()["content"] == "2 + 2 = 4"
+
+
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [
@@ -158,6 +165,8 @@ DEEP = b'{"messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
         ({"messages": [USER], "stream": "yes"}, 422, "stream must be a boolean"),
         ({"messages": [USER], "sessionId": 5}, 422, "sessionId must be a string"),
         ({"messages": [USER], "turnId": {}}, 422, "turnId must be a string"),
+        ({"messages": [USER], "waiting": True}, 422, "waiting must be a number"),
+        ({"messages": [USER], "waiting": -1}, 422, "waiting must be a number"),
     ],
 )
 async def test_bad_request_is_refused_with_a_reason(
@@ -212,7 +221,7 @@ async def test_size_is_refused_before_the_body_is_sent(start: Start) -> None:
     pi = await start()
     reader, writer = await asyncio.open_connection(pi.base_url.host, pi.base_url.port)
     writer.write(b"POST /rpc/message HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
-    assert b" 413 " in await asyncio.wait_for(reader.readline(), 5)
+    assert b" 413 " in await asyncio.wait_for(reader.readline(), 30)
     writer.close()
 
 
@@ -261,7 +270,7 @@ async def test_client_that_leaves_ends_the_answer(start: Start) -> None:
     pi = await start(using=Rules(clock=lambda: NOON, sleep=sleep))
     async with pi.stream("POST", "/rpc/message", json=ask("2+2"), headers=SSE) as response:
         await anext(response.aiter_raw())
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(ended.wait(), 30)
 
 
 async def test_a_hundred_at_once_each_get_their_own_answer(start: Start) -> None:
@@ -301,7 +310,7 @@ async def test_client_that_vanishes_while_words_are_written_ends_the_answer(star
     reader, writer = await asyncio.open_connection(pi.base_url.host, pi.base_url.port)
     writer.write(b"POST /rpc/message HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body))
     writer.write(body)
-    await asyncio.wait_for(reader.readuntil(b"event: token"), 10)
+    await asyncio.wait_for(reader.readuntil(b"event: token"), 30)
     writer.transport.abort()
-    await asyncio.wait_for(ended.wait(), 10)
+    await asyncio.wait_for(ended.wait(), 30)
     assert 0 < said < MAX_ANSWER_CHARS / 10

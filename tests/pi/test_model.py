@@ -95,6 +95,17 @@ async def test_history_reaches_the_model_in_order_with_neighbours_merged(
     ]
 
 
+async def test_what_does_not_wait_is_marked_for_the_model(
+    with_model: httpx.AsyncClient, models: ModelServer
+) -> None:
+    await with_model.post("/rpc/message", json=ask("cancel all", "what time is it", waiting=1))
+    assert models.calls[0][1]["messages"][-1] == {
+        "role": "user",
+        "content": "[left unanswered, and not to be answered or done now: cancel all]"
+        "\n\nwhat time is it",
+    }
+
+
 async def test_last_message_may_be_the_systems(
     with_model: httpx.AsyncClient, models: ModelServer
 ) -> None:
@@ -244,7 +255,7 @@ async def test_endless_answer_is_cut_off(
     name, data = await final(with_model)
     assert (name, data["retryable"]) == ("error", False)
     assert "stop talking" in data["message"]
-    await asyncio.wait_for(models.left.wait(), 5)
+    await asyncio.wait_for(models.left.wait(), 30)
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -263,9 +274,9 @@ async def test_client_that_leaves_ends_the_models_call(
 
     models.behaviour = hang
     call = asyncio.create_task(with_model.post("/rpc/message", json=ask("hi", stream=stream)))
-    await asyncio.wait_for(called.wait(), 5)
+    await asyncio.wait_for(called.wait(), 30)
     call.cancel()
-    await asyncio.wait_for(models.left.wait(), 5)
+    await asyncio.wait_for(models.left.wait(), 30)
     models.behaviour = say("Still ", "here.")
     assert (await final(with_model))[1]["content"] == "Still here."
 
@@ -286,7 +297,7 @@ async def test_stopping_pi_ends_an_answer_that_does_not_end(models: ModelServer)
         await runner.cleanup()
         with pytest.raises(httpx.RemoteProtocolError):  # no clean end: it was no answer
             await anext(pieces)
-    await asyncio.wait_for(models.left.wait(), 5)
+    await asyncio.wait_for(models.left.wait(), 30)
 
 
 async def test_slow_answer_delays_no_other(

@@ -61,6 +61,7 @@ def turn() -> Turn:
         )  # fmt: skip
     first = Agent.objects.create(name="first", url="http://127.0.0.1:1/")
     now = clock.now()
+    Turn.objects.create(session=session, upto_seq=1000, state="done", attempts=1, agent=first)
     return Turn.objects.create(
         session=session, upto_seq=2000, state="done", attempts=1, agent=first,
         started_at=now, ended_at=now + timedelta(seconds=2), usage={"output_tokens": 7},
@@ -94,6 +95,7 @@ def test_the_exact_input_of_then_and_nothing_of_today(turn: Turn, agent: FakeAge
         {"role": "user", "content": "what is seven?"},
     ]
     said = call.payload
+    assert said["waiting"] == 1
     assert (said["channel"], said["userId"], said["chatId"]) == ("webchat", "u1", "c1")
     assert said["origin"] == "user"
     assert said["context"] == {}

@@ -56,7 +56,7 @@ class Handler(BaseHTTPRequestHandler):
         """All of it; two faults do not wait for all of it."""
         size = int(self.headers.get("Content-Length", 0))
         if self.server.fault == "impatient":
-            self.connection.settimeout(0.3)
+            self.connection.settimeout(0.45)
             try:
                 return self.rfile.read(size)
             except TimeoutError:
@@ -260,7 +260,7 @@ def _declares_json(call: Handler) -> None:
 
 def _mixes(call: Handler) -> None:
     call.server.last = call.text
-    time.sleep(0.05)
+    time.sleep(0.3)
     say(call, call.server.last)
 
 

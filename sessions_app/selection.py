@@ -13,6 +13,7 @@ from django.db.models import Q
 
 from sessions_app import clock
 from sessions_app.archive import Whole
+from sessions_app.models import Contact
 
 UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -36,7 +37,9 @@ class Selection:
         if self.sessions:
             found &= Q(pk__in=self.sessions)
         if self.person:
-            found &= Q(contact__user_id=self.person) | Q(contact__name__iexact=self.person)
+            # not iexact: SQLite compares the case of ASCII letters only
+            people = Contact.objects.values_list("pk", "user_id", "name").iterator()
+            found &= Q(contact__in=[key for key, *who in people if self._is_person(*who)])
         if self.channel:
             found &= Q(channel=self.channel)
         if self.since:
@@ -50,15 +53,14 @@ class Selection:
         session, contact = whole["session"], whole["contact"]
         return (
             (not self.sessions or session["id"] in self.sessions)
-            and (not self.person or self._is_person(contact))
+            and (not self.person or self._is_person(contact["user_id"], contact["name"]))
             and (not self.channel or session["channel"] == self.channel)
             and (not self.since or session["last_activity"] >= self.since)
             and (not self.until or session["last_activity"] < self.until)
         )
 
-    def _is_person(self, contact: dict[str, Any]) -> bool:
-        same_name = bool(contact["name"].casefold() == self.person.casefold())
-        return contact["user_id"] == self.person or same_name
+    def _is_person(self, user_id: str, name: str) -> bool:
+        return user_id == self.person or name.casefold() == self.person.casefold()
 
 
 def add_arguments(parser: CommandParser) -> None:

@@ -16,6 +16,7 @@ from pytest_django.fixtures import Settings
 
 from gateway.models import Audit
 from sessions_app.archive_files import read_file
+from sessions_app.management.commands import restore_sessions
 from sessions_app.models import Contact, Message, Session
 from sessions_app.progress import Progress
 from tests.conftest import Clock
@@ -148,6 +149,45 @@ def test_dry_run_says_it_and_changes_nothing(
     assert snapshot() == before
     assert "3 sessions would go on" in said or "3 new sessions" in said
     assert "would" in said
+
+
+@pytest.mark.parametrize("source", ["database", "archive"])
+def test_dry_run_counts_what_the_run_itself_will_do(
+    verbs: Verbs,
+    clock: Clock,
+    data_dir: Path,
+    source: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(restore_sessions, "MAX_SESSIONS", 2)  # one person's are in many batches
+    for number in range(5):
+        for user in ("u1", "u2", "u3"):
+            converse(verbs, f"{user}-{number}", "hello", user)
+        clock.advance(10)
+        end_all(clock)
+    converse(verbs, "again", "here already", "u3")
+    write_archive(data_dir)
+    if source == "archive":
+        Session.objects.filter(state="terminated").delete()
+
+    said = restore("--from", source, "--all", "--reopen", "--dry-run")
+    done = restore("--from", source, "--all", "--reopen")
+
+    assert "2 sessions would go on" in said
+    assert "2 sessions went on" in done
+    assert [int(one) for one in re.findall(r"\d+", said)] == [
+        int(one) for one in re.findall(r"\d+", done)
+    ]
+
+
+def test_people_are_found_by_name_in_any_case_and_alphabet(
+    three: list[str], clock: Clock, data_dir: Path
+) -> None:
+    Contact.objects.filter(user_id="u1").update(name="Åsa")
+    end_all(clock)
+    write_archive(data_dir)
+    assert exported(data_dir, "--person", "åsa") == three[:1]
+    assert "1 already there" in restore("--from", "archive", "--person", "åsa")
 
 
 def test_archived_sessions_stay_ended_unless_reopened(

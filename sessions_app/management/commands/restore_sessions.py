@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,18 @@ class Command(BaseCommand):
     def _reopen(self, chosen: Selection) -> None:
         """Ended sessions go on, the latest of each person first: only one can be open."""
         ended = Session.objects.filter(chosen.query(), state=Session.State.TERMINATED)
-        ids = list(ended.order_by("-ended_at", "-pk").values_list("pk", flat=True))
+        ended = ended.order_by("-ended_at", "-pk")
+        ids = list(ended.values_list("pk", flat=True))
+        if self.dry_run:
+            restored = _Places().taken_by(ended.values_list("channel", "scope_key"))
+        else:
+            restored = self._restore_ended(ids)
+        left = len(ids) - restored
+        self._say(f"{restored} {_sessions(restored)} {self._would('go', 'went')} on.")
+        if left:
+            self._say(f"{left} left ended: their person has another session open.")
+
+    def _restore_ended(self, ids: list[str]) -> int:
         restored = 0
         manager = _manager()
         with Progress(sys.stderr, len(ids), "sessions") as progress:
@@ -81,15 +92,12 @@ class Command(BaseCommand):
                     went_on = manager.restore(batch, clock.now())
                     restored += len(went_on)
                     _tell(went_on)
-                    transaction.set_rollback(self.dry_run)
                 progress.step(len(batch))
-        left = len(ids) - restored
-        self._say(f"{restored} {_sessions(restored)} {self._would('go', 'went')} on.")
-        if left:
-            self._say(f"{left} left ended: their person has another session open.")
+        return restored
 
     def _from_files(self, source: str, chosen: Selection, *, reopen: bool) -> None:
         self.total, self.seen, self.left_out, self.reopened = Tally(), 0, 0, 0
+        self.places = _Places() if self.dry_run and reopen else None
         batch: list[Whole] = []
         for whole in self._checked(_found(source)):
             self.seen += 1
@@ -110,7 +118,9 @@ class Command(BaseCommand):
     def _restore(self, batch: list[Whole], reopen: bool) -> None:
         tally = restore(batch, dry_run=self.dry_run)
         add(self.total, tally)
-        if reopen and not self.dry_run:
+        if self.places is not None:
+            self.reopened += self.places.taken_by_files(batch)
+        elif reopen:
             ended = Session.objects.filter(pk__in=tally.restored, state=Session.State.TERMINATED)
             latest_first = list(ended.order_by("-ended_at").values_list("pk", flat=True))
             with transaction.atomic():
@@ -146,13 +156,38 @@ class Command(BaseCommand):
             f"not asked for: {self.left_out}; bad lines: {total.bad}."
         )
         if self.reopened:
-            self._say(f"{self.reopened} {_sessions(self.reopened)} went on.")
+            self._say(f"{self.reopened} {_sessions(self.reopened)} {self._would('go', 'went')} on.")
 
     def _would(self, will: str, did: str) -> str:
         return f"would {will}" if self.dry_run else did
 
     def _say(self, text: str) -> None:
         self.stdout.write(text)
+
+
+class _Places:
+    """For a dry run: who has an open session, and who would get one. Writes nothing."""
+
+    def __init__(self) -> None:
+        still_open = Session.objects.exclude(state=Session.State.TERMINATED)
+        self._taken = set(still_open.values_list("channel", "scope_key"))
+
+    def taken_by(self, scopes: Iterable[tuple[str, str]]) -> int:
+        """How many of these ended sessions would go on, the first come first."""
+        before = len(self._taken)
+        self._taken.update(scopes)
+        return len(self._taken) - before
+
+    def taken_by_files(self, batch: Sequence[Whole]) -> int:
+        """The same for sessions out of files; one that was still open counts as new there."""
+        ended = []
+        for session in (whole["session"] for whole in batch):
+            scope = (session["channel"], session["scope_key"])
+            if session["state"] == Session.State.TERMINATED:
+                ended.append(scope)
+            else:
+                self._taken.add(scope)
+        return self.taken_by(ended)
 
 
 def _found(source: str) -> Iterator[FoundWhole | BadLine]:

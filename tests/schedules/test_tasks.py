@@ -47,6 +47,32 @@ def test_the_tick_sets_alarms_for_the_coming_minute(verbs: Verbs, clock: Clock) 
     assert Occurrence.objects.count() == 1
 
 
+def test_at_most_one_alarm_is_set_for_a_moment(verbs: Verbs, clock: Clock) -> None:
+    """Each alarm sets the next one, and so does each look once a minute: they do not add up."""
+    plan(spec="60")
+    plan("u2", spec="60")  # due at the same moments
+    rung = []
+    for _ in range(60):
+        clock.advance(30)
+        tasks.tick.call_local()  # in between two moments
+        clock.advance(30)
+        due = [one for one in HUEY.pending() if one.eta == clock().replace(tzinfo=None)]
+        rung.append((len(due), HUEY.pending_count()))
+        HUEY.flush()
+        for _ in due:
+            tasks.fire_planned.call_local()
+    assert rung == [(1, 1)] * 60
+    assert Occurrence.objects.count() == 120
+
+
+def test_an_alarm_that_was_lost_is_set_again(verbs: Verbs, clock: Clock) -> None:
+    plan(spec="60")
+    HUEY.flush()
+    clock.advance(30)
+    tasks.tick.call_local()
+    assert HUEY.pending_count() == 1
+
+
 def test_old_occurrences_are_forgotten_where_retention_is_set(
     verbs: Verbs, clock: Clock, settings: Settings
 ) -> None:

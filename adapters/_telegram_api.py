@@ -3,7 +3,7 @@
 RetryAfter                        RateLimited
 ChatMigrated                      ChatMoved (a Refused)
 InvalidToken (401, 404)           ChannelDown
-Forbidden (403)                   Refused
+Forbidden (403)                   Barred (a Refused)
 BadRequest (400)                  Refused; Unformatted where it says so
 413                               Refused
 Conflict, other 3xx and 4xx       Transient
@@ -56,6 +56,10 @@ class ChatMoved(Refused):
     def __init__(self, detail: str, chat_id: str) -> None:
         super().__init__(detail)
         self.chat_id = chat_id
+
+
+class Barred(Refused):
+    """The chat is closed to us: the bot was blocked, or sent away."""
 
 
 class TelegramApi:
@@ -119,7 +123,9 @@ class TelegramApi:
                 return ChannelDown(f"Telegram does not know this token: {detail}")
             case error.BadRequest() if _BAD_MARKUP in detail.lower():
                 return Unformatted(detail)
-            case error.BadRequest() | error.Forbidden():
+            case error.Forbidden():
+                return Barred(detail)
+            case error.BadRequest():
                 return Refused(detail)
             case error.Conflict() | _NotDone():
                 return Transient(detail)

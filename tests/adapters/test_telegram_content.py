@@ -109,12 +109,13 @@ async def test_a_picture_that_is_none_for_telegram_goes_as_a_document(
     assert len(fake.sent) == 1
 
 
-async def test_a_file_that_is_refused_both_ways_is_refused(
+async def test_who_blocked_the_bot_is_sent_no_file_a_second_time(
     adapter: TelegramAdapter, fake: FakeTelegram, tmp_path: Path
 ) -> None:
     fake.block(5)
     with pytest.raises(Refused, match="blocked"):
         await adapter.send(out(file=stored(tmp_path, "voice")))
+    assert [call.method for call in fake.calls] == ["sendVoice"]
 
 
 @pytest.mark.parametrize(

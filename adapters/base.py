@@ -374,6 +374,17 @@ class Acknowledger(Protocol):
 
 
 @runtime_checkable
+class Prompter(Protocol):
+    """The platform can show people what they may say to a bot."""
+
+    async def prompt(self, commands: Mapping[str, str]) -> None:
+        """`commands`: as they are written -> what they do. Replaces what was shown.
+
+        Called each time the channel is opened. Raises a `SendError`, which the core ignores.
+        """
+
+
+@runtime_checkable
 class Settler(Protocol):
     """The platform can be asked whether a delivery was sent."""
 

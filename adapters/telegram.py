@@ -26,7 +26,7 @@ import httpx
 import orjson
 
 from adapters._markup import render
-from adapters._telegram_api import ChatMoved, TelegramApi
+from adapters._telegram_api import Barred, ChatMoved, TelegramApi
 from adapters._telegram_config import TELEGRAM, TelegramConfig, problems
 from adapters._telegram_content import Content, contents
 from adapters._telegram_update import Me, read_update
@@ -75,7 +75,7 @@ _SECRET_HEADER = "x-telegram-bot-api-secret-token"  # noqa: S105 (a header's nam
 
 class TelegramAdapter(Adapter):
     """One bot. Roles: WebhookReceiver, Watched, Listener, Typist, Editor, Drafter, MediaSource,
-    Acknowledger."""
+    Acknowledger, Prompter."""
 
     name = "telegram"
     capabilities = (
@@ -205,7 +205,7 @@ class TelegramAdapter(Adapter):
         """A file Telegram does not take as what it is (a picture too long) goes as a document."""
         try:
             return await self._api.upload(content.method, content.field, file, **parameters)
-        except ChatMoved:
+        except (ChatMoved, Barred):
             raise
         except Refused:
             if content.field == "document":
@@ -242,6 +242,11 @@ class TelegramAdapter(Adapter):
         """A press of a button is answered, so that it stops to wait."""
         if query := inbound.target.get("callback"):
             await self._api.call("answerCallbackQuery", callback_query_id=query)
+
+    async def prompt(self, commands: Mapping[str, str]) -> None:
+        """The menu beside the text field, and what is offered after a slash."""
+        menu = [{"command": name[1:], "description": what} for name, what in commands.items()]
+        await self._api.call("setMyCommands", commands=menu)
 
     async def fetch(self, media: Media) -> AsyncIterator[bytes]:
         """Two steps: getFile says where the file lies for an hour, then it is read there."""

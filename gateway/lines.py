@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from adapters._kept import Kept
-from adapters.base import Adapter, ChannelDown, Listener, SendError, Watched
+from adapters.base import Adapter, ChannelDown, Listener, Prompter, SendError, Watched
 from gateway.albums import Albums
 from gateway.channels import Rules
 from gateway.guard import Guard
@@ -135,7 +135,10 @@ class Keeper:
         on_up: Callable[[Line], None],
         on_down: Callable[[Line], None],
         listen: Callable[[Line, Listener], Awaitable[None]],
+        commands: Mapping[str, str] | None = None,
     ) -> None:
+        """`commands`: what people are shown that they may write, where a platform can."""
+        self._commands = commands or {}
         self._webhook_url, self._listen = webhook_url, listen
         self._on_up, self._on_down = on_up, on_down
 
@@ -183,16 +186,28 @@ class Keeper:
         elif isinstance(adapter, Watched):
             watching = asyncio.create_task(_watch(line, adapter), name=f"{line.name} watching")
             tasks.add(watching)  # type: ignore[arg-type]  # the same
+        beside = asyncio.create_task(_prompt(line, self._commands), name=f"{line.name} prompting")
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
+            for task in (*tasks, beside):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, beside, return_exceptions=True)
         for task in done - {closing}:
             task.result()
             raise ListenerEnded(f"the listener of {line.name} ended")
         raise ChannelDown(line.detail)
+
+
+async def _prompt(line: Line, commands: Mapping[str, str]) -> None:
+    """Where it fails people only have to know the commands themselves."""
+    adapter: object = line.adapter
+    if not isinstance(adapter, Prompter) or not commands:
+        return
+    try:
+        await adapter.prompt(commands)
+    except SendError as error:
+        logger.info("channel %s: the commands are not shown: %s", line.name, error.detail)
 
 
 async def _watch(line: Line, adapter: Watched) -> None:

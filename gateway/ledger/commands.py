@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from gateway.ledger.records import Told
@@ -10,18 +11,24 @@ from gateway.ledger.turns import ADD_DELIVERIES, note_row
 from sessions_app.manager import NewMessage, SessionManager
 from sessions_app.sql import moment, parse_moment, run, run_rows
 
-HELP = """/new – begin a new conversation
-/stop – stop the answer that is being written
-/status – what is going on
-/remind – plan a reminder: /remind in 10 minutes drink water
-/help – this list"""
+MENU: Mapping[str, str] = {
+    "/new": "begin a new conversation",
+    "/stop": "stop the answer that is being written",
+    "/status": "what is going on",
+    "/remind": "plan a reminder: /remind in 10 minutes drink water",
+    "/help": "this list",
+}
+"""What people are shown."""
+
+HELP = "\n".join(f"{command} – {what}" for command, what in MENU.items())
+START = f"Hello! Write anything here and it is answered. Some things I do myself:\n\n{HELP}"
 NEW = "A new conversation begins. What came before is not forgotten, only set aside."
 STOPPED = "Stopped."
 NOTHING = "Nothing is under way."
 
 COMMANDS = ("/new", "/stop", "/status", "/help")
-WITH_WORDS = ("/remind",)
-"""Commands with more words behind them."""
+WITH_WORDS = ("/remind", "/start")
+"""Commands with more words behind them. Some platforms say `/start` for a person who is new."""
 
 _CANCEL = """
 UPDATE gateway_turn SET state = 'cancelled', ended_at = %s, lease_owner = '', lease_until = NULL
@@ -60,6 +67,8 @@ def carry_out(
     match command:
         case "/help":
             text = HELP
+        case "/start":
+            text = START
         case "/status":
             text = _status(told.session, now)
         case "/remind":

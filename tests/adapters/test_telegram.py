@@ -19,12 +19,14 @@ from adapters.base import (
     Outbound,
     Refused,
     Rejected,
+    SendError,
     Transient,
     Unformatted,
     Unsupported,
     Watched,
 )
 from adapters.telegram import TelegramAdapter, TelegramConfig
+from gateway.ledger.commands import MENU
 from tests.adapters.telegram_harness import SECRET, TOKEN, TelegramHarness
 from tests.fakes.telegram import FakeTelegram
 
@@ -329,3 +331,11 @@ async def test_a_platform_that_cannot_be_asked_is_an_error_of_ours(
     fake.fail("getWebhookInfo", status=500)
     with pytest.raises(Transient):
         await called.inbound_trouble()
+
+
+async def test_the_menu_holds_the_commands(adapter: TelegramAdapter, fake: FakeTelegram) -> None:
+    await adapter.prompt(MENU)
+    assert [one["command"] for one in fake.menu] == ["new", "stop", "status", "remind", "help"]
+    fake.fail("setMyCommands", status=400)
+    with pytest.raises(SendError):
+        await adapter.prompt({"/new": "begin again"})

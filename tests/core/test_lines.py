@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -56,7 +56,13 @@ class CalledChat(TestChat):
 class Watched:
     """A keeper over one line, whose sleeps are written down instead of slept."""
 
-    def __init__(self, chat: TestChat, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self,
+        chat: TestChat,
+        clock: Clock,
+        monkeypatch: pytest.MonkeyPatch,
+        commands: Mapping[str, str] | None = None,
+    ) -> None:
         self.line = Line("testchat", chat, Rules())
         self.pauses: list[float] = []
         self.ups: list[str] = []
@@ -66,6 +72,7 @@ class Watched:
             lambda line: self.ups.append(line.name),
             lambda line: self.downs.append(line.detail),
             self.listen,
+            commands,
         )
         real = asyncio.sleep
 
@@ -283,3 +290,37 @@ def test_the_rule_for_groups(groups: str, heard: list[str]) -> None:
     rules = Rules(groups=groups)
     assert [name for name, item in said.items() if rules.hears(item)] == heard
     assert rules.hears(inbound("3", addressed=False))
+
+
+class PromptingChat(ListeningChat):
+    """A platform that shows commands, unless it does not feel like it."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__()
+        self.shown: list[Mapping[str, str]] = []
+        self.error = error
+
+    async def prompt(self, commands: Mapping[str, str]) -> None:
+        self.shown.append(commands)
+        if self.error:
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [None, Transient("no host"), Refused("no"), ChannelDown("gone")])
+async def test_commands_are_shown_where_they_can_be_and_the_channel_is_up_anyway(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, error: Exception | None
+) -> None:
+    chat = PromptingChat(error)
+    watched = Watched(chat, clock, monkeypatch, {"/help": "this list"})
+    await watched.run(lambda: chat.shown and chat.listening)
+    assert chat.shown == [{"/help": "this list"}]
+    assert (watched.line.state, watched.downs) == ("up", [])
+
+
+async def test_without_commands_the_platforms_own_menu_stays(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = PromptingChat()
+    watched = Watched(chat, clock, monkeypatch)
+    await watched.run(lambda: chat.listening)
+    assert (watched.line.state, chat.shown) == ("up", [])

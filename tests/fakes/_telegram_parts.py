@@ -125,7 +125,7 @@ async def parameters(request: web.Request) -> dict[str, Any]:
         form = await request.post()
         for key, value in form.items():
             found[key] = value if isinstance(value, str) else value.file.read()  # type: ignore[union-attr]
-    for key in ("entities", "allowed_updates", "reply_parameters", "reply_markup"):
+    for key in ("entities", "allowed_updates", "reply_parameters", "reply_markup", "commands"):
         if isinstance(found.get(key), str):
             found[key] = json.loads(found[key])
     return found

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import threading
 import time
 from collections import defaultdict
@@ -45,6 +46,7 @@ from tests.fakes._telegram_parts import (
     send_half,
 )
 
+MENU_NAME = re.compile(r"[a-z0-9_]{1,32}", re.ASCII)
 BOT = {"id": 7000000001, "is_bot": True, "first_name": "Fake", "username": "fake_bot"}
 LONGEST_POLL_SECONDS = 50.0
 LOOK_AGAIN_SECONDS = 0.05
@@ -59,6 +61,7 @@ class FakeTelegram(MediaSide):
         self.calls: list[Call] = []
         self.sent: list[Sent] = []
         self.pending: dict[int, dict[str, Any]] = {}
+        self.menu: list[dict[str, str]] = []
         self.webhook = Webhook(self, retry_seconds)
         self.url = ""
         self._port = port
@@ -345,6 +348,14 @@ class FakeTelegram(MediaSide):
                 self.notify()
                 return self._message(sent)
         raise ApiError(400, "Bad Request: message to edit not found")
+
+    async def _do_setmycommands(self, params: dict[str, Any]) -> Any:
+        menu = [(one["command"], one["description"]) for one in params["commands"]]
+        if not all(MENU_NAME.fullmatch(name) and 1 <= len(what) <= 256 for name, what in menu):
+            raise ApiError(400, "Bad Request: BOT_COMMAND_INVALID")
+        self.menu = params["commands"]
+        self.notify()
+        return True
 
     async def _do_sendchataction(self, params: dict[str, Any]) -> Any:
         self._chat(params)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from adapters import base
+from gateway.management.commands.channels import ROLES
 from tests.adapters.harness import adapter_names
 from tests.fakes.telegram import FakeTelegram
 from tests.process import manage
@@ -30,6 +32,11 @@ def test_roles_that_have_properties_are_named_too(tmp_path: Path) -> None:
     for role in ("WebhookReceiver", "Listener", "Editor", "Drafter", "MediaSource"):
         assert role in shown
     assert "Settler" not in shown
+
+
+def test_every_role_is_known_to_the_command() -> None:
+    roles = {one for one in vars(base).values() if getattr(one, "_is_runtime_protocol", False)}
+    assert set(ROLES) == roles
 
 
 def test_probing_a_channel_that_is_not_enabled_says_so(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from adapters.base import (
     Editor,
     Listener,
     MediaSource,
+    Prompter,
     SendError,
     Settler,
     Typist,
@@ -39,6 +40,7 @@ ROLES = (
     Typist,
     MediaSource,
     Acknowledger,
+    Prompter,
     Settler,
 )
 UNITS = {

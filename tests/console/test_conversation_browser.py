@@ -31,11 +31,13 @@ _SEED = """
 import json
 from django.contrib.auth.models import Group, User
 from django.test import Client
+from gateway.models import Agent, RoutingRule
 from tests.console import past
 made = {"everything": past.everything(), "long": past.ten_thousand(),
         "named": past.named(past.LONG_NAME, "guest_name"),
         "hostile": past.named(past.XSS, "guest_xss"), "stuck": past.stuck()}
-for role in ("viewer", "operator"):
+RoutingRule.objects.create(agent=Agent.objects.first())
+for role in ("viewer", "operator", "admin"):
     user = User.objects.create_user(role, is_staff=True)
     user.groups.set(Group.objects.filter(name=role))
     client = Client()
@@ -359,3 +361,36 @@ def test_keyboard_alone_leads_through_list_and_conversation(
     page.wait_for_url(re.compile(r"/session/\?.*q=Ada"))
     page.keyboard.press("Escape")
     page.wait_for_url(re.compile("/sessions_app/$"))
+
+
+def test_escape_leads_to_the_list_as_it_was_left_also_by_way_of_another_conversation(
+    place: tuple[House, dict[str, str]], open_page: OpenPage
+) -> None:
+    page = open_page("sessions_app/session/?q=Ada+Love")
+    page.locator('#result_list a[href*="0002"]').first.click()
+    page.wait_for_url(re.compile("0002/change/"))
+    page.locator(".siblings > a[rel=prev]").click()
+    page.wait_for_url(re.compile("0001/change/"))
+    page.locator("#nav-filter").fill("tur")
+    page.keyboard.press("Escape")
+    expect(page.locator("#nav-filter")).to_have_value("")  # the key was the field's
+    page.locator("#scroller").focus()
+    page.keyboard.press("Escape")
+    page.wait_for_url(re.compile(r"/session/\?q=Ada\+Love$"))
+
+
+def test_escape_does_not_drop_what_was_edited_in_a_list(
+    place: tuple[House, dict[str, str]], open_page: OpenPage
+) -> None:
+    page = open_page("gateway/routingrule/", role="admin")
+    field = page.locator("#result_list input[type=number]").first
+    field.fill("77")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+    expect(page.locator("[name=_save]")).to_be_focused()
+    expect(field).to_have_value("77")
+    page.locator("[name=_save]").press("Enter")
+    expect(page.locator(".messagelist")).to_be_visible()
+    page.locator("#result_list a").first.focus()
+    page.keyboard.press("Escape")
+    page.wait_for_url(re.compile("/admin/gateway/$"))

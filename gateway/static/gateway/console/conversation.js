@@ -5,6 +5,7 @@ import { Follow } from "../chat/follow.js";
 import { plain } from "../chat/inline.js";
 import { Markdown } from "../chat/markdown.js";
 import { Turns } from "./growing.js";
+import { TYPING } from "./keys.js";
 import { dayOf, sameDay, show } from "./times.js";
 
 const $ = (id) => document.getElementById(id);
@@ -194,7 +195,7 @@ connection.addEventListener("open", () => {
   before = true;
 });
 connection.addEventListener("frame", ({ detail }) => {
-  for (const frame of Array.isArray(detail) ? detail : (detail.frames ?? [detail])) hear(frame);
+  for (const frame of Array.isArray(detail) ? detail : [detail]) hear(frame);
 });
 connection.addEventListener("lost", ({ detail }) => {
   if (detail.tries > 1) says("Connection lost. Trying again; nothing will be missing.");
@@ -266,9 +267,9 @@ page.addEventListener("click", (event) => {
 });
 addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || event.defaultPrevented) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.(TYPING)) return;
   const open = event.target.closest?.("details[open]");
   if (open) open.open = false;
-  else if (document.referrer.startsWith($("back").href)) history.back(); // with its search and page
   else $("back").click();
 });
 document.addEventListener("visibilitychange", () => {
@@ -276,6 +277,22 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden) look();
 });
 
+// Back is the list as it was left, with its search and page, also after a look at others of
+// the person's conversations or an action here.
+function rememberList() {
+  const back = $("back");
+  const key = "openclaw.list";
+  try {
+    const from = new URL(document.referrer || location.origin);
+    if (from.origin + from.pathname === back.href) sessionStorage.setItem(key, from.search);
+    else if (!from.href.startsWith(back.href)) sessionStorage.removeItem(key);
+    back.search = sessionStorage.getItem(key) ?? "";
+  } catch {
+    // storage is off: then it is the list as it begins
+  }
+}
+
+rememberList();
 list.querySelectorAll(".entry").forEach(dress);
 dayLines();
 document.querySelectorAll("time").forEach(show);

@@ -1,5 +1,6 @@
 // Keys in the admin's lists: / searches, j and k move, Enter opens (rows are links), Esc goes back.
 
+import { TYPING } from "./keys.js";
 import { show } from "./times.js";
 
 const search = document.getElementById("searchbar");
@@ -15,7 +16,22 @@ function move(step) {
   all[next].closest("tr").scrollIntoView({ block: "nearest" });
 }
 
+// Something in the list's own form differs from what the server sent.
+function edited() {
+  const form = document.getElementById("changelist-form");
+  const fields = [...(form?.elements ?? [])].filter((field) => field.closest("#result_list") && !field.matches(".action-select"));
+  return fields.some((field) => {
+    if (field.type === "checkbox") return field.checked !== field.defaultChecked;
+    if (field.options) return [...field.options].some((option) => option.selected !== option.defaultSelected);
+    return field.type !== "hidden" && field.value !== field.defaultValue;
+  });
+}
+
 function back() {
+  if (edited()) {
+    document.querySelector("#changelist-form [name=_save]")?.focus(); // nothing is dropped by a key
+    return;
+  }
   const up = [...document.querySelectorAll(".breadcrumbs a")].at(-1);
   if (up) location.assign(up.href);
 }
@@ -32,7 +48,7 @@ const KEYS = {
 
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-  if (event.target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]")) {
+  if (event.target.closest?.(TYPING)) {
     if (event.key === "Escape") event.target.blur();
     return;
   }

@@ -3,6 +3,7 @@
 // While it is paused only what the person touches is written, as it was at that moment.
 
 import { Connection } from "../chat/connection.js";
+import { TYPING } from "./keys.js";
 import { Card, put } from "./live-card.js";
 import { Turn } from "./live-turn.js";
 import { Waiting } from "./live-waiting.js";
@@ -317,7 +318,7 @@ const keys = {
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const typing = event.target.matches("input, textarea, select");
+  const typing = event.target.matches?.(TYPING);
   if (event.key === "Escape") {
     if (typing) event.target.blur();
     else cards.get(event.target.closest(".turn")?.id)?.open(false);

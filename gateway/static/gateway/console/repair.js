@@ -1,5 +1,7 @@
 // Keys: j and k move between the rows, / goes to the filters, Escape leaves them.
 
+import { TYPING } from "./keys.js";
+
 const form = document.getElementById("filters");
 const links = [...document.querySelectorAll(".item .who a")];
 
@@ -12,7 +14,7 @@ function move(step) {
 }
 
 document.addEventListener("keydown", (event) => {
-  const typing = event.target.closest("input, select, textarea");
+  const typing = event.target.closest?.(TYPING);
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "j" && links.length) move(1);
   else if (event.key === "k" && links.length) move(-1);

@@ -21,6 +21,9 @@ from gateway.media.links import links_for_people
 MAX_BUTTON = 80
 """Characters of a button's text."""
 
+CHOOSE = "Please choose:"
+"""Stands over buttons of an answer without a text: nothing else carries them everywhere."""
+
 Link = Callable[[Mapping[str, Any]], str]
 """A stored file -> a link to it that people can open."""
 
@@ -64,7 +67,9 @@ class Composer:
         if offered and not under:
             lines += [f"• {button['text']}" for button in offered]
         parts = self.text(channel, "\n\n".join([text, "\n".join(lines)]).strip())
-        if under and parts:
+        if under and not parts:
+            return [*files, Part(CHOOSE, {"buttons": offered})]
+        if under:
             *earlier, last = self._under(facts, parts[-1].text)
             parts = [*parts[:-1], *earlier, Part(last.text, {"buttons": offered})]
         return [*parts, *files]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from adapters._text import length
 from adapters.base import KINDS, Capabilities
-from gateway.compose import Composer
+from gateway.compose import CHOOSE, Composer
 from gateway.ledger.records import Part
 
 MARK = "(again)"
@@ -83,6 +83,16 @@ def test_buttons_stand_under_the_last_text_or_are_lines_of_it() -> None:
     assert answer(POOR, buttons=buttons) == [Part("look\n\n• Yes\n• No")]
     many = [{"text": str(number)} for number in range(4)]
     assert answer(RICH, buttons=many)[0].text.endswith("• 3")
+
+
+def test_buttons_without_a_text_get_one() -> None:
+    offered = {"buttons": [{"text": "Yes", "value": "y"}]}
+    buttons = [{"text": "Yes", "value": "y"}]
+    assert answer(RICH, "", buttons=buttons) == [Part(CHOOSE, offered)]
+    file, last = answer(RICH, "", attachments=[IMAGE], buttons=buttons)
+    assert ("file" in file.extra, last) == (True, Part(CHOOSE, offered))
+    assert answer(POOR, "", buttons=buttons) == [Part("• Yes")]
+    assert answer(RICH, "", buttons=[{"text": " "}]) == []
 
 
 def test_a_last_part_too_long_for_buttons_is_split_so_that_none_is_lost() -> None:

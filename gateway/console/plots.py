@@ -18,20 +18,20 @@ WIDTH, HEIGHT, GAP = 480, 72, 4
 _COUNT = """
 WITH hours(start, finish) AS ({{rows}})
 SELECT hours.start, (SELECT COUNT(*) FROM {table} x WHERE {what}
-                     AND x.{time} >= hours.start AND x.{time} < hours.finish)
+                     AND {time} >= hours.start AND {time} < hours.finish)
 FROM hours
 """
 
-MESSAGES = _COUNT.format(table="sessions_app_message", what="x.role = 'user'", time="created_at")
+MESSAGES = _COUNT.format(table="sessions_app_message", what="x.role = 'user'", time="x.created_at")
 FAILED = _COUNT.format(
     table="gateway_turn",
     what="x.state IN ('failed', 'quarantined')",
-    time="ended_at",
+    time="x.ended_at",
 )
 DEAD = _COUNT.format(
     table="gateway_delivery",
     what="x.state IN ('failed', 'expired', 'unsure') AND NOT x.error_code = 'discarded'",
-    time="created_at",
+    time="COALESCE(x.failed_at, x.created_at)",
 )
 
 

@@ -96,7 +96,7 @@ def _confirm(request: HttpRequest) -> HttpResponse:
         "verb": verb,
         "shelf": shelf,
         "number": number,
-        "reason": shelf.reason(code),
+        "reason": shelf.why(code) if code else None,
         "fields": {
             "do": verb, "what": shelf.name, "channel": channel, "code": code, "key": key,
             "until": now.isoformat(), "all": "" if key else "1",
@@ -147,7 +147,7 @@ def _wanted(request: HttpRequest, form: QueryDict, name: str) -> tuple[str, Shel
 
 
 def _keys(shelf: Shelf, form: QueryDict) -> list[Any]:
-    """The rows a form names: one by its key, or all of a kind as old as the question asked."""
+    """The rows a form names: one by its key, or all of a kind that stood there when it asked."""
     if form.get("key"):
         return [_key(shelf, form.get("key", ""))]
     try:

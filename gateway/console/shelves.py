@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Count, F, Min, Model, OuterRef, QuerySet, Subquery, Window
-from django.db.models.functions import RowNumber
+from django.db.models.functions import Coalesce, RowNumber
 from django.urls import reverse
 
 from gateway.console import reasons
@@ -26,6 +26,9 @@ from sessions_app.sql import dumps
 
 MANY = 1000
 """Failed turns looked at; and where the count beside the navigation stops."""
+
+NO_CODE = "-"
+"""In addresses and forms: the kind without a code. An empty one stands for any."""
 
 DEAD = (Delivery.State.FAILED, Delivery.State.EXPIRED, Delivery.State.UNSURE)
 DAY = timedelta(days=1)
@@ -64,7 +67,10 @@ class Item:
 
 @dataclass(slots=True)
 class Kind:
-    """Everything on one shelf with the same channel and code. `items` are its newest."""
+    """Everything on one shelf with the same channel and code (`NO_CODE` where it has none).
+
+    `items` are its newest.
+    """
 
     shelf: Shelf
     channel: str
@@ -76,7 +82,7 @@ class Kind:
     @property
     def reason(self) -> Reason:
         """Why these wait."""
-        return self.shelf.reason(self.code)
+        return self.shelf.why(self.code)
 
     @property
     def anchor(self) -> str:
@@ -89,8 +95,8 @@ class Shelf:
     """One sort of thing that waits, and what can be done with it.
 
     `channel` and `code` are the fields that make the kind (`code` may be empty),
-    `since` says how long it waits; `rows` is what stands here, `whole` what is
-    shown of it. `retry` and `discard` are None where that makes no sense.
+    `since` says when it came to stand here; `rows` is what stands here, `whole` what
+    is shown of it. `retry` and `discard` are None where that makes no sense.
     """
 
     name: str
@@ -128,7 +134,11 @@ class Shelf:
         found = self.rows()
         if channel:
             found = found.filter(**{self.channel: channel})
-        return found.filter(**{self.code: code}) if code and self.code else found
+        return found.filter(**{self.code: _plain(code)}) if code and self.code else found
+
+    def why(self, code: str) -> Reason:
+        """What is said of one kind."""
+        return self.reason(_plain(code))
 
     def kinds(self, channel: str = "", code: str = "") -> list[Kind]:
         """Each kind with its count and how long it has been waiting, most first. One query."""
@@ -141,7 +151,8 @@ class Shelf:
             .order_by("-count")
         )
         return [
-            Kind(self, row[0], row[1] if self.code else "", row[-2], row[-1]) for row in grouped
+            Kind(self, row[0], (row[1] or NO_CODE) if self.code else "", row[-2], row[-1])
+            for row in grouped
         ]
 
     def fill(self, kinds: Sequence[Kind], each: int) -> None:
@@ -154,7 +165,7 @@ class Shelf:
         )
         newest = self.rows().order_by().annotate(place=place).filter(place__lte=each)
         places: dict[Any, tuple[str, str]] = {
-            row[0]: (row[1], row[2] if self.code else "")
+            row[0]: (row[1], (row[2] or NO_CODE) if self.code else "")
             for row in newest.values_list("pk", *names)
         }
         shown = {(kind.channel, kind.code): kind for kind in kinds}
@@ -172,14 +183,20 @@ class Shelf:
         return [self.show(row) for row in rows], str(keys[size - 1]) if len(keys) > size else ""
 
 
+def _plain(code: str) -> str:
+    return "" if code == NO_CODE else code
+
+
 def letters() -> QuerySet[Delivery]:
     """Parts that were not sent, or may not have been, and are not discarded."""
-    return Delivery.objects.filter(state__in=DEAD).exclude(error_code=operate.DISCARDED)
+    dead = Delivery.objects.filter(state__in=DEAD).exclude(error_code=operate.DISCARDED)
+    return dead.annotate(since=Coalesce("failed_at", "created_at"))
 
 
 def quarantined() -> QuerySet[Turn]:
     """Turns that are suspected of ending the gateway."""
-    return Turn.objects.filter(state=Turn.State.QUARANTINED)
+    found = Turn.objects.filter(state=Turn.State.QUARANTINED)
+    return found.annotate(since=Coalesce("ended_at", "queued_at"))
 
 
 def failed() -> QuerySet[Turn]:
@@ -232,7 +249,7 @@ def _letter(row: Delivery) -> Item:
         chat_id=row.chat_id,
         session_url=session_url,
         text=row.text or _beside(row.extra),
-        since=row.created_at,
+        since=row.failed_at or row.created_at,
         detail=row.error_detail,
         attempts=row.attempts,
         state=row.state,
@@ -298,7 +315,7 @@ SHELVES = {
             reason=reasons.of_delivery,
             channel="channel",
             code="error_code",
-            since="created_at",
+            since="since",
             retry=operate.retry_deliveries,
             discard=operate.discard_deliveries,
         ),
@@ -313,7 +330,7 @@ SHELVES = {
             reason=lambda code: reasons.of_turn("quarantined"),
             channel="session__channel",
             code="",
-            since="queued_at",
+            since="since",
             retry=operate.requeue_turns,
             discard=operate.discard_turns,
         ),

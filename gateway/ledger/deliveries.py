@@ -59,7 +59,7 @@ RETURNING gateway_delivery.id
 
 _EXPIRE = """
 UPDATE gateway_delivery SET state = 'expired', error_code = 'expired',
-       error_detail = 'not sent in time'
+       error_detail = 'not sent in time', failed_at = %s
 WHERE state IN ('queued', 'sending') AND state = 'queued'
   AND COALESCE(retried_at, created_at) < %s
 RETURNING id
@@ -67,13 +67,14 @@ RETURNING id
 
 _FAIL = """
 WITH bad(id, detail) AS ({rows})
-UPDATE gateway_delivery SET state = 'failed', error_code = %s, error_detail = bad.detail
+UPDATE gateway_delivery SET state = 'failed', error_code = %s, error_detail = bad.detail,
+       failed_at = %s
 FROM bad WHERE gateway_delivery.id = bad.id AND gateway_delivery.state = 'queued'
 RETURNING gateway_delivery.id
 """
 
 _FINISH = """
-WITH ended(id, attempt, state, receipt, later, plain, repeated, counts, code, detail, trace, sent)
+WITH ended(id, attempt, state, receipt, later, plain, repeated, counts, code, detail, trace, at)
   AS ({rows})
 UPDATE gateway_delivery
 SET state = CASE WHEN NOT ended.state = 'sent' THEN ended.state
@@ -81,8 +82,13 @@ SET state = CASE WHEN NOT ended.state = 'sent' THEN ended.state
     receipt = COALESCE(ended.receipt, gateway_delivery.receipt),
     not_before = COALESCE(ended.later, not_before),
     plain = ended.plain, repeated = ended.repeated, attempts = attempts - 1 + ended.counts,
-    error_code = ended.code, error_detail = ended.detail, trace = ended.trace,
-    sent_at = ended.sent, lease_owner = '', lease_until = NULL
+    error_code = CASE WHEN ended.state = 'sent' AND NOT stale AND status = 'failed'
+                      THEN 'refused' ELSE ended.code END,
+    error_detail = CASE WHEN ended.state = 'sent' AND NOT stale AND status = 'failed'
+                        THEN error_detail ELSE ended.detail END,
+    trace = ended.trace, sent_at = CASE WHEN ended.state = 'sent' THEN ended.at END,
+    failed_at = CASE WHEN NOT ended.state = 'sent' OR status = 'failed' THEN ended.at END,
+    lease_owner = '', lease_until = NULL
 FROM ended
 WHERE gateway_delivery.id = ended.id AND gateway_delivery.attempts = ended.attempt
   AND gateway_delivery.state = 'sending' AND gateway_delivery.lease_owner = %s
@@ -144,7 +150,7 @@ def expire_deliveries(oldest: datetime) -> int:
 
     Returns how many parts that were.
     """
-    expired = [row[0] for row in run(_EXPIRE, (moment(oldest),))]
+    expired = [row[0] for row in run(_EXPIRE, (moment(clock.now()), moment(oldest)))]
     note_undelivered(expired)
     return len(expired)
 
@@ -186,7 +192,7 @@ def _heads(
 def _fail(faulty: Sequence[tuple[int, str]]) -> None:
     """What cannot be read can never be sent."""
     log_unreadable("delivery", faulty)
-    run_rows(_FAIL, faulty, (UNREADABLE,))
+    run_rows(_FAIL, faulty, (UNREADABLE, moment(clock.now())))
     note_undelivered([row for row, _ in faulty])
 
 
@@ -245,7 +251,7 @@ def _columns(item: FinishedDelivery, now: datetime) -> tuple[Any, ...]:
         item.error_code,
         item.error_detail,
         dumps([*delivery.trace, entry][-MAX_TRACE:]),
-        moment(now) if item.state == "sent" else None,
+        moment(now),
     )
 
 

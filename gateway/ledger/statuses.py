@@ -42,8 +42,13 @@ UPDATE gateway_delivery SET state = 'sent', sent_at = %s, trace = %s,
 WHERE id = %s AND state IN ('queued', 'unsure', 'expired')
 """
 
+_NOTE_WHY = """
+UPDATE gateway_delivery SET error_detail = %s WHERE id = %s AND state = 'sending'
+"""
+
 _FAILED = """
-UPDATE gateway_delivery SET state = 'failed', error_code = 'refused', error_detail = %s, trace = %s
+UPDATE gateway_delivery SET state = 'failed', error_code = 'refused', error_detail = %s, trace = %s,
+       failed_at = %s
 WHERE id = %s AND state IN ('queued', 'unsure', 'expired', 'sent')
 """
 
@@ -84,7 +89,8 @@ def _apply(row: Row, status: Status) -> None:
     detail = (status.detail or "the platform says that it failed")[:MAX_DETAIL]
     if status.state == "failed":
         trace = dumps([*loads(row[5]), {**entry, "detail": detail}])
-        run(_FAILED, (detail, trace, row[0]))
+        run(_FAILED, (detail, trace, moment(clock.now()), row[0]))
+        run(_NOTE_WHY, (detail, row[0]))  # the end of that send takes it in
         note_undelivered([row[0]])
     elif row[3] != "sent":
         trace = dumps([*loads(row[5]), {**entry, "detail": "by the platform's own word"}])

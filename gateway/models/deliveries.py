@@ -77,6 +77,9 @@ class Delivery(models.Model):
         null=True, blank=True, help_text="When an operator sent it again: its age counts from here."
     )
     sent_at = models.DateTimeField(null=True, blank=True)
+    failed_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it last failed: a try, or for good."
+    )
 
     class Meta:
         verbose_name_plural = "deliveries"
@@ -102,7 +105,7 @@ class Delivery(models.Model):
                 name="delivery_dead",
             ),
             models.Index(
-                fields=["channel", "error_code", "created_at"],
+                fields=["channel", "error_code", "failed_at", "created_at"],
                 condition=Q(state__in=["failed", "expired", "unsure"]) & ~Q(error_code="discarded"),
                 name="delivery_letter",
             ),

@@ -303,7 +303,10 @@ def test_plots_count_each_hour_once(viewer: Client, clock: Clock) -> None:
         session=session, seq=99, role="assistant", origin="agent", channel="webchat"
     )
     turn(session, "failed", ended_at=clock.time - timedelta(hours=2))
-    letter(session, created_at=clock.time - timedelta(hours=2))
+    letter(
+        session, created_at=clock.time - timedelta(hours=9),
+        failed_at=clock.time - timedelta(hours=2),
+    )  # fmt: skip
     messages, failures = start(viewer).context["plots"]
     values = [column.value for column in messages.columns]
     assert values == [0] * 18 + [1, 0, 0, 0, 1, 2]

@@ -150,6 +150,44 @@ def test_retry_all_of_a_kind_asks_first_and_leaves_other_kinds(operator: Client)
         assert row.state in ("failed", "expired")
 
 
+def test_retry_all_leaves_what_went_bad_after_the_question(operator: Client) -> None:
+    session = conversation()
+    older = letter(session, "", state="queued", created_at=ago(hours=2))
+    mine = letter(session, created_at=ago(hours=1), failed_at=ago(minutes=30))
+    form = confirm(operator, "discard", what="letters", channel="webchat", code="refused")
+    Delivery.objects.filter(pk=older.pk).update(
+        state="failed", error_code="refused", failed_at=clock.now()
+    )
+    assert act(operator, **form) == ["1 dead letter discarded."]
+    mine.refresh_from_db()
+    assert mine.error_code == "discarded"
+    form = confirm(operator, "discard", what="letters", channel="webchat", code="refused")
+    assert act(operator, **form) == ["1 dead letter discarded."]
+
+
+def test_the_kind_without_a_code_is_not_every_kind(operator: Client) -> None:
+    session = conversation()
+    nameless = [letter(session, "", text="nameless") for _ in range(2)]
+    other = letter(session, text="refused one")
+    kinds = operator.get(PAGE_URL).context["kinds"]
+    kind = next(kind for kind in kinds if kind.count == 2)
+    assert kind.reason.title == "Failed" and len(kind.items) == 2
+    said = page(operator, what="letters", channel="webchat", code=kind.code)
+    assert "nameless" in said and "refused one" not in said
+    form = confirm(operator, "retry", what="letters", channel="webchat", code=kind.code)
+    assert act(operator, **form) == ["2 dead letters queued again."]
+    other.refresh_from_db()
+    assert other.state == "failed"
+    states = Delivery.objects.filter(pk__in=[row.pk for row in nameless]).values_list("state")
+    assert set(states) == {("queued",)}
+
+
+def test_since_when_it_waits_is_when_it_went_bad(operator: Client) -> None:
+    letter(conversation(), created_at=ago(hours=20), failed_at=ago(hours=3))
+    (kind,) = operator.get(PAGE_URL).context["kinds"]
+    assert kind.since == kind.items[0].since == Delivery.objects.get().failed_at
+
+
 def test_more_than_one_batch_is_retried_and_counted(
     operator: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,12 +112,14 @@ async def test_a_failure_that_overtakes_the_receipt_is_a_dead_letter() -> None:
     async with House(chat=chat) as house:
 
         async def send(outbound: object) -> None:
-            await house.read(lambda: note_statuses(CHANNEL, [Status(key, "wamid.1", "failed")]))
+            said = Status(key, "wamid.1", "failed", "131026: undeliverable")
+            await house.read(lambda: note_statuses(CHANNEL, [said]))
 
         chat.behaviour = send  # type: ignore[assignment]  # None: the usual receipt
         (key,) = await put(house, "a")
         row = await over(house)
-    assert (row.state, row.status) == ("failed", "failed")
+    assert (row.state, row.status, row.error_code) == ("failed", "failed", "refused")
+    assert row.error_detail == "131026: undeliverable" and row.failed_at is not None
 
 
 @pytest.mark.django_db

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 import sys
 import time
 from collections.abc import Iterator
@@ -15,12 +16,19 @@ from tests.e2e.tally import NOTICE
 from tests.e2e.world import World, wait_until, world
 from tests.fleet.test_fleet import PROGRAM, is_alive
 
-pytestmark = [pytest.mark.heavy, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.heavy
 
 SESSIONS = 20
-ROUNDS = 15
-FAULTY = {7001: "#die", 7002: "#hang", 7003: "#leak"}
-WELL = [7001 + number for number in range(SESSIONS) if 7001 + number not in FAULTY]
+PEOPLE = range(7001, 7001 + SESSIONS)
+FAULTS = ("#die", "#hang", "#leak")
+BLOCKS = 4
+ROUNDS = 10
+"""In each block alone, and as many beside the faults."""
+
+HANG_SECONDS = 4
+MOST = 1.5
+MORE = 2
+"""Further measurements where one is above; then the median of all counts."""
 
 
 @contextmanager
@@ -81,10 +89,6 @@ def round_of(made: World, people: list[int], text: str) -> list[float]:
     return list(waits.values())
 
 
-def p99(waits: list[float]) -> float:
-    return sorted(waits)[int(len(waits) * 0.99) - 1]
-
-
 def test_no_program_outlives_a_gateway_that_is_killed(tmp_path: Path) -> None:
     with managed(tmp_path, "session") as made:
         before = set(programs())
@@ -102,38 +106,64 @@ def test_no_program_outlives_a_gateway_that_is_killed(tmp_path: Path) -> None:
         assert not is_alive(pid)
 
 
+def block(made: World, number: int) -> tuple[list[float], list[float]]:
+    """The slowest of each round, alone and beside three programs that fail, which recover.
+
+    Others fail in each block: a program that ends again and again is started ever later.
+    """
+    first = 3 * (number % BLOCKS)
+    faulty = dict(zip(PEOPLE[first : first + 3], FAULTS, strict=True))
+    well = [person for person in PEOPLE if person not in faulty]
+    alone = [max(round_of(made, well, f"alone {number} {n}")) for n in range(ROUNDS)]
+    for person, fault in faulty.items():
+        made.telegram.say(person, f"{fault} {number}")
+    beside = [max(round_of(made, well, f"beside {number} {n}")) for n in range(ROUNDS)]
+    for person, fault in faulty.items():
+        said = f"ack {fault} {number}"
+        wait_until(lambda p=person, s=said: s in made.telegram.texts(p), 60, said)
+    round_of(made, list(faulty), f"well again {number}")
+    return alone, beside
+
+
+def measured(made: World, attempt: int) -> tuple[float, float]:
+    """(how much slower a round is beside faults, the slowest round of a usual block in seconds)."""
+    blocks = [block(made, attempt * BLOCKS + number) for number in range(BLOCKS)]
+    alone, beside = (
+        statistics.median(slowest for found in blocks for slowest in found[half]) for half in (0, 1)
+    )
+    slowest = statistics.median(max(found[1]) for found in blocks)
+    print(
+        f"a round takes {alone:.3f} s alone, {beside:.3f} s beside faults, there {slowest:.3f} s "
+        "at most", file=sys.stderr,
+    )  # fmt: skip
+    return beside / alone, slowest
+
+
 def test_one_programs_crash_hang_and_leak_touch_no_other_session(tmp_path: Path) -> None:
     """20 sessions; 17 are answered as fast as before, the three recover."""
     limits = {
-        "OPENCLAW_AGENT_FIRST_TOKEN_SECONDS": "4",
+        "OPENCLAW_AGENT_FIRST_TOKEN_SECONDS": str(HANG_SECONDS),
         "OPENCLAW_AGENT_MAX_MEMORY_MB": "120",
         "OPENCLAW_AGENT_RETRY_SECONDS": "0.5",
     }
-    ratios = []
-    for attempt in range(3):  # a shared machine: the best of three
-        folder = tmp_path / str(attempt)
-        folder.mkdir()
-        with managed(folder, "session", **limits) as made:
-            for person in (*FAULTY, *WELL):
-                answered(made, person, "warm up")
-            without = [w for n in range(ROUNDS) for w in round_of(made, WELL, f"before {n}")]
-            for person, fault in FAULTY.items():
-                made.telegram.say(person, f"{fault} {attempt}")
-            during = [w for n in range(ROUNDS) for w in round_of(made, WELL, f"during {n}")]
-            for person, fault in FAULTY.items():
-                said = f"ack {fault} {attempt}"
-                wait_until(lambda p=person, s=said: s in made.telegram.texts(p), 60, said)
-                answered(made, person, "well again")
-            assert not any(NOTICE in one for p in WELL for one in made.telegram.texts(p))
-            log = made.gateway.log_text()
-            assert "hangs (" in log
-            assert "more than 120" in log
-            assert log.count("was ended by SIGKILL; starting it again") >= 3
-        ratios.append(p99(during) / p99(without))
-        print(f"p99 without {p99(without):.3f} s, with faults {p99(during):.3f} s", file=sys.stderr)
-        if ratios[-1] <= 1.5:
-            return
-    raise AssertionError(f"p99 with faults is {min(ratios):.2f} times that without")
+    with managed(tmp_path, "session", **limits) as made:
+        for n in range(2):
+            round_of(made, list(PEOPLE), f"warm up {n}")
+        found = [measured(made, 0)]
+        if not as_before(found):
+            found += [measured(made, 1 + more) for more in range(MORE)]
+        assert not any(NOTICE in one for p in PEOPLE for one in made.telegram.texts(p))
+        log = made.gateway.log_text()
+        assert "hangs (" in log
+        assert "more than 120" in log
+        assert log.count("was ended by SIGKILL; starting it again") >= len(FAULTS) * BLOCKS
+    assert as_before(found), found
+
+
+def as_before(found: list[tuple[float, float]]) -> bool:
+    """Whether nobody waited for a fault: neither in most rounds, nor in one of each block."""
+    ratio, slowest = (statistics.median(one[n] for one in found) for n in (0, 1))
+    return ratio <= MOST and slowest < HANG_SECONDS / 2
 
 
 def test_messages_wait_for_an_agent_that_is_away_and_are_answered_when_it_is_back(

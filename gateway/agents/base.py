@@ -3,7 +3,8 @@
 Errors an agent's answer can end with::
 
     AgentError(code, detail, retryable)
-        unreachable      no connection: refused, no such host, connect time-out
+        unreachable      no connection: refused, no such host, connect time-out;
+                         or a 5xx from something that says it is not healthy
         timeout_first    connected, but not a word within the first-token limit
         timeout_between  silence in mid-answer
         timeout_total    still talking at the total limit

@@ -48,9 +48,14 @@ PROTOCOLS: dict[str, AgentProtocol] = {"rpc": rpc, "openai": openai}
 class AgentClient:
     """Asks any agent over one transport. Implements `base.Agents`."""
 
-    def __init__(self, transport: httpx.AsyncBaseTransport, limits: Limits) -> None:
+    def __init__(
+        self, transport: httpx.AsyncBaseTransport, limits: Limits, *, doubts: bool = True
+    ) -> None:
+        """`doubts`: an agent that answers 5xx is asked for its health at once; where that
+        fails too, it is not there: the error is unreachable."""
         self._transport = transport
         self._limits = limits
+        self._doubts = doubts
         self._drains: dict[asyncio.Task[None], Call] = {}
 
     async def ask(self, target: Target, question: Question) -> AsyncGenerator[Event, None]:
@@ -60,7 +65,7 @@ class AgentClient:
         """
         call = Call(self._transport, self._limits)
         try:
-            await call.open(target, question)
+            await self._open(call, target, question)
             while True:
                 batch = await call.next()
                 for event in batch.events:
@@ -97,6 +102,21 @@ class AgentClient:
         await asyncio.gather(*drains, return_exceptions=True)
         for call in drains.values():  # a task cancelled before its first step closes nothing
             await call.close()
+
+    async def _open(self, call: Call, target: Target, question: Question) -> None:
+        try:
+            await call.open(target, question)
+        except AgentError as error:
+            if error.code != "status_5xx" or not self._doubts:
+                raise
+            if (reason := await self.probe(target)) is None:
+                raise
+            raise AgentError(
+                "unreachable",
+                f"{error.detail}; health: {reason}",
+                retryable=True,
+                retry_after=error.retry_after,
+            ) from None
 
     async def _release(self, call: Call) -> None:
         if call.drainable:

@@ -82,6 +82,7 @@ class Subject:
                 total_seconds=patience * 2,
                 max_bytes=MAX_BYTES,
             ),
+            doubts=False,
         )
 
     @property

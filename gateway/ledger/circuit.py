@@ -6,10 +6,11 @@ half_open  one turn is trying it; its end decides. Should that never come, anoth
            tries after the same pause
 
 Evidence, all of it in a row: calls that found nobody and failed checks of /health
-(*hard*), or a status of 5xx and silence up to the first-token limit from at least
-three different sessions (*soft*): so one poisonous message does not close an agent
-for everybody. Where each session has a program of its own, all evidence is soft. Any
-sign of life ends the row. All of it are rows, so it outlives a restart.
+(*hard*), or a status of 5xx, silence up to the first-token limit and a connection
+closed before a word was heard, from at least three different sessions (*soft*): so one
+poisonous message does not close an agent for everybody. Where each session has a
+program of its own, all evidence is soft. Any sign of life ends the row. All of it are
+rows, so it outlives a restart.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 HARD = ("unreachable",)
 SOFT = ("status_5xx", "timeout_first")
+CUT = "interrupted"
+"""Soft as long as nothing was heard; else a sign of life."""
+
 ALIVE = ("status_4xx", "reported", "malformed", "too_large", "timeout_between", "timeout_total")
 SESSIONS = 3
 """So many different sessions have to fail before soft evidence counts."""
@@ -104,39 +108,35 @@ class Circuit:
             self.clear()
 
     def judge(self, finished: Sequence[FinishedTurn], now: datetime) -> list[FinishedTurn]:
-        """Take the ends of calls as evidence; those that found nobody while it is open wait."""
+        """Take the ends of calls as evidence; those that got nothing while it is open wait."""
         judged = []
         for item in finished:
             self._weigh(item, now)
-            waits = item.error_code in HARD and item.state in ("failed", "queued")
-            if waits and self.is_open(item.turn.agent):
+            if self._waits(item):
                 item = replace(item, state="queued", not_before=now, parts=(), notice="", text="")
             judged.append(item)
         return judged
 
     def waive(self, finished: Sequence[FinishedTurn]) -> None:
-        """Calls that found nobody while the circuit is open do not count as tries."""
-        run_each(
-            _WAIVE,
-            [
-                (item.turn.id,)
-                for item in finished
-                if item.error_code in HARD and item.state == "queued"
-                if self.is_open(item.turn.agent)
-            ],
-        )
+        """Calls that got nothing while the circuit is open do not count as tries."""
+        run_each(_WAIVE, [(item.turn.id,) for item in finished if self._waits(item)])
+
+    def _waits(self, item: FinishedTurn) -> bool:
+        """Whether its agent is away: then that it got no answer is no failure of its own."""
+        unended = item.state in ("failed", "queued")
+        return unended and _unheard(item) and self.is_open(item.turn.agent)
 
     def _weigh(self, item: FinishedTurn, now: datetime) -> None:
         agent, code = item.turn.agent, item.error_code
-        if item.state == "done" or code in ALIVE:
-            if AgentHealth.objects.filter(agent=agent, failures__gt=0).exists():
-                self._succeeded(agent, now)
-        elif code in HARD or code in SOFT:
+        if _unheard(item):
             hard = code in HARD and not self._apart(agent)
             self._failed(agent, f"{code}: {item.error_detail}", item.turn.session, hard, now)
+        elif item.state == "done" or code in (*ALIVE, CUT):
+            self._succeeded(agent, now)
 
     def _succeeded(self, agent: int, now: datetime) -> None:
-        if row := health_of(agent):
+        troubled = AgentHealth.objects.filter(agent=agent, failures__gt=0).exists()
+        if troubled and (row := health_of(agent)):
             note_success(row, now)
             self.clear()
 
@@ -154,6 +154,13 @@ class Circuit:
                 for row in rows
             }
         return self._known
+
+
+def _unheard(item: FinishedTurn) -> bool:
+    """Whether the call got nothing at all: nobody was there, or nothing came."""
+    if item.error_code == CUT:
+        return not (item.partial or item.events or item.first_token_at)
+    return item.error_code in HARD or item.error_code in SOFT
 
 
 def note_success(row: AgentHealth, now: datetime) -> None:

@@ -10,7 +10,7 @@ import pytest
 from gateway.agents import client as client_module
 from gateway.agents.base import Target
 from gateway.agents.client import AgentClient
-from tests.agents.conftest import LIMITS
+from tests.agents.conftest import LIMITS, hear
 from tests.fakes.agent import FakeAgent
 
 
@@ -65,3 +65,18 @@ async def test_where_health_is_asked(url: str, protocol: str, asked: str) -> Non
     client = AgentClient(httpx.MockTransport(handle), LIMITS)
     assert await client.probe(Target("a", url, protocol)) is None
     assert seen == [asked]
+
+
+@pytest.mark.parametrize("healthy", [True, False])
+async def test_a_5xx_from_something_unhealthy_means_that_nobody_is_there(
+    fake: FakeAgent, client: AgentClient, healthy: bool
+) -> None:
+    """A proxy in front of an agent that is down answers for it, with 502 or 503."""
+    fake.behave(status=502)
+    fake.healthy = healthy
+    for target in targets(fake):
+        error = (await hear(client, target)).error
+        assert error is not None
+        assert error.retryable
+        assert error.code == ("status_5xx" if healthy else "unreachable")
+        assert ("health: HTTP 503" in error.detail) is not healthy

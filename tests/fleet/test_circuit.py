@@ -124,7 +124,7 @@ def test_one_poisonous_message_closes_it_for_nobody_else(wired: Wired) -> None:
     assert len(wired.claim()) == 2
 
 
-@pytest.mark.parametrize("code", ["status_5xx", "timeout_first"])
+@pytest.mark.parametrize("code", ["status_5xx", "timeout_first", "interrupted"])
 def test_the_same_from_three_sessions_opens_it(wired: Wired, code: str) -> None:
     for number in range(3):
         wired.take_in(inbound(str(number), user=f"u{number}"))
@@ -133,6 +133,38 @@ def test_the_same_from_three_sessions_opens_it(wired: Wired, code: str) -> None:
     for turn in wired.claim():
         wired.fail(turn, code, "queued")
     assert state() == "open"
+
+
+@pytest.mark.parametrize("code", ["status_5xx", "timeout_first", "interrupted"])
+def test_what_waits_never_fails_however_it_was_opened(
+    wired: Wired, clock: Clock, code: str
+) -> None:
+    wired.open_it(code)
+    assert state() == "open"
+    for number in range(4):
+        wired.take_in(inbound(f"w{number}", f"waiting {number}", user=f"w{number}"))
+    for _ in range(30):
+        clock.advance(301)
+        assert wired.fail(wired.claim_one(), code).state == "queued"  # as on its last try
+    waiting = {text: how for text, how in dispositions().items() if text.startswith("waiting")}
+    assert set(waiting.values()) == {"pending"}
+    assert set(Turn.objects.exclude(state="failed").values_list("attempts", flat=True)) <= {0, 1}
+    assert not Delivery.objects.exists()
+    clock.advance(301)
+    wired.answer(wired.claim_one())
+    for turn in wired.claim():
+        wired.answer(turn)
+    assert set(dispositions().values()) <= {"answered", "failed"}
+    assert Turn.objects.filter(state="queued").count() == 0
+
+
+def test_an_answer_that_broke_off_is_a_sign_of_life(wired: Wired) -> None:
+    wired.take_in(inbound("1"))
+    for _ in range(4):
+        wired.fail(wired.claim_one(), state="queued")
+    cut = FinishedTurn(wired.claim_one(), "failed", error_code="interrupted", partial="half an")
+    wired.finish_turns([cut])
+    assert AgentHealth.objects.get().failures == 0
 
 
 @pytest.mark.parametrize("code", ["reported", "status_4xx", "timeout_between", "malformed"])

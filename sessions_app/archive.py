@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from sessions_app import archive_attachments
 from sessions_app.archive_fields import Fields
-from sessions_app.sql import Row, loads, run_rows, written_moment
+from sessions_app.sql import Row, loads, one_moment, run_rows, written_moment
 
 FORMAT = "openclaw-session"
 VERSION = 1
@@ -93,12 +93,14 @@ ORDER BY a.id
 def read(wanted: Sequence[Wanted]) -> Iterator[Whole]:
     """These sessions as they stand in the database; those that are gone are left out."""
     rows = [(want.session, want.from_seq) for want in wanted]
-    heads = run_rows(_SESSIONS, rows)
-    messages = _messages(rows)
+    with one_moment():  # a reply and the turn that says it is done belong together
+        heads = run_rows(_SESSIONS, rows)
+        messages = _messages(rows)
+        known_as = run_rows(_OTHER_IDS, rows)
+        others = {section.name: section.read(wanted) for section in sections}
     other_ids: dict[str, list[str]] = {}
-    for session, user_id in run_rows(_OTHER_IDS, rows):
+    for session, user_id in known_as:
         other_ids.setdefault(session, []).append(user_id)
-    others = {section.name: section.read(wanted) for section in sections}
     for row in heads:
         whole = _head(row, other_ids.get(row[0], [])) | {"messages": messages.get(row[0], [])}
         yield whole | {name: found.get(row[0], []) for name, found in others.items()}

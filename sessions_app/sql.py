@@ -7,13 +7,14 @@ compiling an ORM query costs more than running it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 import orjson
-from django.db import connection
+from django.db import connection, transaction
 
 Row = tuple[Any, ...]
 
@@ -41,6 +42,23 @@ def run_rows(sql: str, rows: Sequence[Sequence[Any]], tail: Sequence[Any] = ()) 
         return []
     source, params = rows_source(rows, len(rows[0]))
     return run(sql.replace("{rows}", source), [*params, *tail])
+
+
+@contextmanager
+def one_moment() -> Iterator[None]:
+    """What is read in here is the database as it stood at one moment. No writer waits for it."""
+    if connection.in_atomic_block:  # which sees one moment already
+        yield
+    elif connection.vendor == "sqlite":
+        run("BEGIN DEFERRED")
+        try:
+            yield
+        finally:
+            run("COMMIT")
+    else:
+        with transaction.atomic():
+            run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield
 
 
 def rows_source(rows: Sequence[Sequence[Any]], width: int) -> tuple[str, list[Any]]:

@@ -6,15 +6,18 @@ import io
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from pytest_django.fixtures import Settings
 
-from gateway.models import Audit
+from gateway.models import Audit, Turn
+from sessions_app import archive
 from sessions_app.archive_files import read_file
 from sessions_app.management.commands import restore_sessions
 from sessions_app.models import Contact, Message, Session
@@ -124,6 +127,32 @@ def test_the_latest_of_a_person_goes_on(verbs: Verbs, clock: Clock) -> None:
     said = restore("--person", "u1")
     assert said == "1 session went on.\n2 left ended: their person has another session open.\n"
     assert Message.objects.get(text="text 2").session.state == "active"
+
+
+def test_an_export_shows_one_moment_whatever_is_written_meanwhile(
+    verbs: Verbs, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn that is done is never exported without its answer."""
+    verbs.take_in(inbound("1"))
+    section = archive.sections[0]
+    works = section.read
+
+    def answer() -> None:
+        verbs.answer(verbs.claim_one())
+        connection.close()
+
+    def answered_meanwhile(wanted: Any) -> Any:
+        thread = threading.Thread(target=answer)  # the messages have been read by now
+        thread.start()
+        thread.join()
+        return works(wanted)
+
+    monkeypatch.setattr(section, "read", answered_meanwhile)
+    (whole,) = export(data_dir / "all.jsonl")
+    assert [message["text"] for message in whole["messages"]] == ["hello"]
+    assert [turn["state"] for turn in whole["turns"]] == ["queued"]
+    assert whole["deliveries"] == []
+    assert Turn.objects.get().state == "done"
 
 
 def test_everything_at_once_has_to_be_asked_for(three: list[str], clock: Clock) -> None:

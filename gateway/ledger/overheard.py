@@ -86,8 +86,8 @@ def take(lanes: Iterable[Lane]) -> dict[Lane, list[dict[str, str]]]:
 def context_of(inbound: Inbound, overheard: Sequence[dict[str, str]]) -> dict[str, Any]:
     """What an agent is told beside the text; only what there is."""
     context: dict[str, Any] = {}
-    if inbound.is_group and inbound.sender_name:
-        context["name"] = inbound.sender_name
+    if inbound.is_group:  # an agent has to tell its members apart
+        context["name"] = inbound.sender_name or inbound.user_id
     if inbound.quote and inbound.quote.text:
         quote = {"text": inbound.quote.text[:MAX_TEXT], "sender_name": inbound.quote.sender_name}
         context["quote"] = quote

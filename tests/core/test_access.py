@@ -239,7 +239,7 @@ def test_what_was_said_before_comes_with_the_next_message_for_us(verbs: Verbs) -
     first, second = Message.objects.order_by("seq")
     overheard = [{"name": "Ada", "text": "one"}, {"name": "u2", "text": "two"}]
     assert first.context == {"name": "Ada", "overheard": overheard}
-    assert second.context == {}
+    assert second.context == {"name": "u1"}
     assert not Overheard.objects.exists()
 
 

@@ -2,8 +2,9 @@
 
 1. At api.slack.com/apps make an app "From scratch". Under OAuth & Permissions add
    the bot scopes chat:write, files:read, files:write, im:history, channels:history,
-   groups:history, mpim:history, app_mentions:read, reactions:read; install it, and put
-   the bot token (xoxb-…) into OPENCLAW_SLACK_TOKEN.
+   groups:history, mpim:history, app_mentions:read, reactions:read and, for the names of
+   people, users:read; install it, and put the bot token (xoxb-…) into
+   OPENCLAW_SLACK_TOKEN.
 2. Basic Information shows the signing secret: OPENCLAW_SLACK_SIGNING_SECRET.
 3. Set OPENCLAW_PUBLIC_URL and start the gateway. Under Event Subscriptions enter
    https://<your host>/webhooks/slack and subscribe to the bot events message.im,
@@ -16,7 +17,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -25,7 +27,9 @@ from adapters._dialect import render
 from adapters._fields import Json, first_text, moment, obj, objects, text, whole
 from adapters._http import pieces, redact
 from adapters._mrkdwn import MARKS, escape, readable
+from adapters._names import Names
 from adapters._payload import KINDS, Arriving, File, Inbound, Media, Outbound, Quote, Receipt
+from adapters._recent import Recent
 from adapters._rest import UPLOAD_SECONDS, Answer, Rest, decode, excerpt, said
 from adapters._text import clean, length
 from adapters._webhook import check_signature, form_field, missing, needs_https
@@ -56,11 +60,12 @@ DOWN = {"invalid_auth", "not_authed", "token_revoked", "token_expired", "account
 DOWN |= {"org_login_required", "team_access_not_granted"}
 NOT_PERMITTED = {"missing_scope", "no_permission"}
 SCOPES = (
-    *("chat:write", "files:read", "files:write", "im:history", "channels:history"),
-    *("groups:history", "mpim:history", "app_mentions:read", "reactions:read"),
+    "chat:write files:read files:write im:history channels:history groups:history "
+    "mpim:history app_mentions:read reactions:read users:read"
 )
 AGAIN = {"internal_error", "fatal_error", "request_timeout", "service_unavailable"}
 NAMES = ("display_name", "real_name", "name", "username")
+MOST_THREADS = 5000
 READ_SUBTYPES = ("", "file_share", "thread_broadcast", "me_message")
 
 now = time.time
@@ -76,7 +81,7 @@ class SlackConfig:
 
 
 class SlackAdapter(Adapter):
-    """One app in one workspace. Roles: WebhookReceiver, Editor, MediaSource."""
+    """One app in one workspace. Roles: WebhookReceiver, Editor, MediaSource, Acknowledger."""
 
     name = "slack"
     capabilities = Capabilities(  # api.slack.com/docs/rate-limits, chat.postMessage, block kit
@@ -98,7 +103,9 @@ class SlackAdapter(Adapter):
         self._rest = Rest(http, config.token, config.signing_secret)
         self._base = config.api_url.rstrip("/")
         self._bearer = {"Authorization": f"Bearer {config.token}"}
-        self._me = ""
+        self._me = self._granted = ""
+        self._names = Names(self._name_of)
+        self._threads: Recent[tuple[str, Any], bool] = Recent(MOST_THREADS)
 
     async def open(self, webhook_url: str | None) -> None:
         """Ask who we are: needed to know a mention, and our own messages."""
@@ -106,10 +113,8 @@ class SlackAdapter(Adapter):
 
     async def probe(self) -> str:
         """The bot's name and workspace, and the scopes that it lacks."""
-        answer = await self._answer("auth.test", {})
-        me = answer.data or {}
-        who = f"@{me.get('user', '?')} in {me.get('team', '?')}"
-        return who + _lacking(answer.headers.get("x-oauth-scopes"))
+        me = await self._ask("auth.test")
+        return f"@{me.get('user', '?')} in {me.get('team', '?')}{_lacking(self._granted)}"
 
     async def close(self) -> None:
         """Nothing to let go of: the transport is shared."""
@@ -118,13 +123,19 @@ class SlackAdapter(Adapter):
         """One message; a file in three steps, of which only the last is seen by people."""
         if outbound.file is not None:
             return await self._share(outbound, outbound.file)
-        message = {**self._message(outbound), **_thread(outbound)}
+        message = {**self._message(outbound), **self._thread(outbound)}
         sent = await self._call("chat.postMessage", message)
         return Receipt(said(sent, "ts"))
 
     async def edit(self, outbound: Outbound, receipt: str) -> None:
         """The same message with another text."""
         await self._call("chat.update", {**self._message(outbound), "ts": receipt})
+
+    def _thread(self, outbound: Outbound) -> Json:
+        """Where it belongs. In that thread we speak from now on."""
+        if thread := outbound.target.get("thread"):
+            self._threads.note((outbound.chat_id, thread), True)
+        return {"thread_ts": thread} if thread else {}
 
     def _message(self, outbound: Outbound) -> Json:
         words = clean(outbound.text)
@@ -151,7 +162,7 @@ class SlackAdapter(Adapter):
             raise Transient(failure.detail) from None
         if answer.status != 200:
             raise Transient(f"the upload ended with status {answer.status}")
-        shared: Json = {"channel_id": outbound.chat_id, **_thread(outbound)}
+        shared: Json = {"channel_id": outbound.chat_id, **self._thread(outbound)}
         if outbound.text:
             shared["initial_comment"] = escape(clean(outbound.text))
         files = [{"id": file_id, "title": file.name}]
@@ -160,29 +171,27 @@ class SlackAdapter(Adapter):
 
     async def _ask(self, method: str, form: Mapping[str, str] | None = None) -> Json:
         """A call that may be made twice, so nothing here is `Unsure`."""
-        return (await self._answer(method, form or {})).data or {}
-
-    async def _answer(self, method: str, form: Mapping[str, str]) -> Answer:
-        """The same with its headers."""
-        url = str(httpx.URL(f"{self._base}/{method}", params=form))
         try:
-            return await self._ok(method, url)
+            return await self._call(method, form=form or {})
         except Unsure as failure:
             raise Transient(failure.detail) from None
 
-    async def _call(self, method: str, data: Json) -> Json:
-        return (await self._ok(method, f"{self._base}/{method}", data)).data or {}
-
-    async def _ok(self, method: str, url: str, data: Json | None = None) -> Answer:
+    async def _call(
+        self, method: str, data: Json | None = None, form: Mapping[str, str] | None = None
+    ) -> Json:
+        url = f"{self._base}/{method}"
+        if form is not None:
+            url = str(httpx.URL(url, params=form))
         answer = await self._rest.call("POST", url, self._bearer, data=data)
         if answer.data is not None and answer.data.get("ok") is True:
-            return answer
+            self._granted = answer.headers.get("x-oauth-scopes", "")
+            return answer.data
         raise self._translated(method, answer)
 
     def _translated(self, method: str, answer: Answer) -> SendError:
         """Slack says what is wrong by name, mostly with status 200."""
-        said = answer.data or {}
-        name, scope = said.get("error"), said.get("needed")
+        body = answer.data or {}
+        name, scope = body.get("error"), body.get("needed")
         needed = f" (scope {scope})" if isinstance(scope, str) else ""
         detail = redact(f"{name or f'status {answer.status}'}{needed}", self._config.token)
         if answer.status == 429 or name in ("ratelimited", "rate_limited"):
@@ -229,10 +238,26 @@ class SlackAdapter(Adapter):
             payload = decode(request.body)
             if payload.get("type") != "event_callback":
                 raise Unsupported(f"call of type {clean(str(payload.get('type')))[:40]}")
-            return [_Event(obj(payload, "event"), self._me).read()]
+            return [self._completed(_Event(obj(payload, "event"), self._me).read())]
         except Unreadable as error:
             name = clean(str(payload.get("event_id", "")))[:200]
             return [Rejected(f"event:{name}" if name else "", error.reason, excerpt(payload))]
+
+    def _completed(self, inbound: Inbound) -> Inbound:
+        """With what we know beside the event: who that is, and the threads we speak in."""
+        name = inbound.sender_name or self._names.of(inbound.user_id)
+        ours = self._threads.get((inbound.chat_id, inbound.target.get("thread"))) or False
+        return replace(inbound, sender_name=name, addressed=inbound.addressed or ours)
+
+    async def acknowledge(self, inbound: Inbound) -> None:
+        """Ask who wrote, where the event does not say: their next message carries the name."""
+        if inbound.sender_name in ("", self._names.of(inbound.user_id)):
+            await self._names.learn(inbound.user_id)
+
+    async def _name_of(self, user: str) -> str:
+        person = (await self._ask("users.info", {"user": user})).get("user")
+        profile = person.get("profile") if isinstance(person, dict) else None
+        return clean(first_text(profile, NAMES) or first_text(person, NAMES))[:255]
 
     async def fetch(self, media: Media) -> AsyncIterator[bytes]:
         """The file's bytes. The token goes to Slack's own hosts only."""
@@ -280,7 +305,7 @@ class _Event:
         channel, stamp = text(self._event, "channel"), text(message, "ts")
         direct = text(self._event, "channel_type", "im" if channel.startswith("D") else "") == "im"
         thread = text(message, "thread_ts", "")
-        words = text(message, "text", "")
+        words, files = text(message, "text", ""), objects(message, "files")
         mention = f"<@{self._me}>" if self._me else "\0"
         ours = message.get("parent_user_id") == self._me != ""
         target: Json = {"thread": thread or stamp} if thread or not direct else {}
@@ -295,11 +320,7 @@ class _Event:
             addressed=direct or kind == "app_mention" or mention in words or ours,
             is_edit=is_edit,
             target=target,
-            media=[
-                _media(file)
-                for file in objects(message, "files")
-                if file.get("url_private_download")
-            ],
+            media=[_media(file) for file in files if file.get("url_private_download")],
         )
 
     def _changed(self) -> Inbound:
@@ -357,18 +378,11 @@ def _media(file: Json) -> Media:
     )
 
 
-def _lacking(granted: str | None) -> str:
-    """What the token may not do, by the header that Slack answers with; empty where it may all."""
-    if granted is None:
-        return ""
-    have = {scope.strip() for scope in granted.split(",")}
-    lacking = [scope for scope in SCOPES if scope not in have]
-    return f", without the scopes {', '.join(lacking)}" if lacking else ""
-
-
-def _thread(outbound: Outbound) -> Json:
-    thread = outbound.target.get("thread")
-    return {"thread_ts": thread} if thread else {}
+def _lacking(granted: str) -> str:
+    """What the token may not do, by the scopes that Slack says it has; empty if it says none."""
+    have = granted.replace(" ", "").split(",")
+    lacking = ", ".join(scope for scope in SCOPES.split() if scope not in have)
+    return f", without the scopes {lacking}" if granted and lacking else ""
 
 
 def _blocks(shown: str, outbound: Outbound) -> list[Json]:

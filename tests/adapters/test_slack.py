@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters import slack
+from adapters import _names, slack
 from adapters._dialect import render
 from adapters._mrkdwn import MARKS
 from adapters._text import length
@@ -33,6 +33,7 @@ from adapters.base import (
     Refused,
     Rejected,
     Request,
+    SendError,
     Transient,
     Unsupported,
     Unsure,
@@ -153,6 +154,74 @@ def test_no_payload_breaks_the_reader(event: Any, data: st.DataObject) -> None:
         except PayloadError:
             continue
         assert all(isinstance(item, Inbound | Rejected) for item in found)
+
+
+def arrived(adapter: SlackAdapter, at: SlackHarness, **fields: Any) -> Inbound:
+    """A message in a channel as the gateway reads it."""
+    event = {"type": "message", "channel": "C7", "channel_type": "channel", "user": "U5"}
+    (found,) = adapter.parse(at.signed(callback({**event, "text": "hi", "ts": "9.1", **fields})))
+    assert isinstance(found, Inbound)
+    return found
+
+
+async def test_a_person_has_a_name_from_their_second_message_on(
+    adapter: SlackAdapter, at: SlackHarness, fake: FakeSlack
+) -> None:
+    first = arrived(adapter, at)
+    assert first.sender_name == ""
+    await adapter.acknowledge(first)
+    second = arrived(adapter, at, ts="9.2")
+    assert second.sender_name == "Person U5"
+    await adapter.acknowledge(second)
+    assert len(fake.called("users.info")) == 1
+    assert arrived(adapter, at, user="U6").sender_name == ""
+
+
+async def test_a_name_that_comes_with_the_message_is_not_asked_for(
+    adapter: SlackAdapter, at: SlackHarness, fake: FakeSlack
+) -> None:
+    found = arrived(adapter, at, user_profile={"display_name": "Ada"})
+    await adapter.acknowledge(found)
+    assert found.sender_name == "Ada"
+    assert fake.called("users.info") == []
+
+
+async def test_names_are_asked_for_once_an_hour_and_kept_until_there_is_another(
+    adapter: SlackAdapter, at: SlackHarness, fake: FakeSlack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await adapter.acknowledge(arrived(adapter, at))
+    fake.people["U5"] = "Ada"
+    later = _names.now() + _names.FRESH_SECONDS + 1
+    monkeypatch.setattr(_names, "now", lambda: later)
+    assert arrived(adapter, at).sender_name == "Person U5"
+    await adapter.acknowledge(arrived(adapter, at))
+    assert arrived(adapter, at).sender_name == "Ada"
+
+
+async def test_without_the_scope_for_names_nothing_goes_wrong_but_the_name(
+    adapter: SlackAdapter, at: SlackHarness, fake: FakeSlack
+) -> None:
+    fake.scopes.remove("users:read")
+    found = arrived(adapter, at)
+    with pytest.raises(SendError):  # the core goes on without
+        await adapter.acknowledge(found)
+    await adapter.acknowledge(found)
+    assert len(fake.called("users.info")) == 1
+    await adapter.send(out("hi"))
+    assert await adapter.probe() == "@fake_bot in Fakes, without the scopes users:read"
+
+
+async def test_a_thread_in_which_we_have_answered_goes_on_without_a_mention(
+    adapter: SlackAdapter, at: SlackHarness
+) -> None:
+    asked = arrived(adapter, at, text=f"<@{BOT}> why?")
+    more = {"thread_ts": "9.1", "parent_user_id": "U5"}
+    assert not arrived(adapter, at, ts="9.2", **more).addressed
+    await adapter.send(out("because", target=asked.target))
+    assert arrived(adapter, at, ts="9.3", **more).addressed
+    assert not arrived(adapter, at, ts="9.4", channel="C8", **more).addressed
+    assert not arrived(adapter, at, ts="9.5", thread_ts="8.0", parent_user_id="U5").addressed
+    assert not arrived(adapter, at, ts="9.6").addressed
 
 
 # --- what goes out ------------------------------------------------------------

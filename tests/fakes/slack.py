@@ -33,12 +33,14 @@ BOT = "U0BOT"
 SCOPES = (
     *("chat:write", "files:read", "files:write", "im:history", "channels:history"),
     *("groups:history", "mpim:history", "app_mentions:read", "reactions:read"),
+    "users:read",
 )
 NEEDED = {
     "chat.postMessage": "chat:write",
     "chat.update": "chat:write",
     "files.getUploadURLExternal": "files:write",
     "files.completeUploadExternal": "files:write",
+    "users.info": "users:read",
 }
 
 
@@ -65,6 +67,7 @@ class FakeSlack(FakePlatform):
         self.sent: list[Sent] = []
         self.files: dict[str, bytes] = {}
         self.uploads: dict[str, bytes] = {}
+        self.people: dict[str, str] = {}
         self.scopes = list(SCOPES)
         self._stamp = 0
 
@@ -149,6 +152,11 @@ class FakeSlack(FakePlatform):
                 return {"upload_url": f"{self.url}/upload/{name}", "file_id": name}
             case "files.completeUploadExternal":
                 return self._share(data)
+            case "users.info":
+                user = data["user"]
+                name = self.people.get(user, f"Person {user}")
+                profile = {"real_name": name, "display_name": ""}
+                return {"user": {"id": user, "name": "p", "profile": profile}}
         raise SlackError("unknown_method")
 
     def _post(self, data: dict[str, Any]) -> dict[str, Any]:

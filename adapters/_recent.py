@@ -1,0 +1,28 @@
+"""What an adapter has learnt lately: a small memory that forgets what is oldest."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class Recent(Generic[Key, Value]):
+    """The last `most` things that were noted. What is noted again is new again."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: dict[Key, Value] = {}
+
+    def note(self, key: Key, value: Value) -> None:
+        """Keep it; the oldest goes where there is no room."""
+        self._kept.pop(key, None)
+        self._kept[key] = value
+        if len(self._kept) > self._most:
+            del self._kept[next(iter(self._kept))]
+
+    def get(self, key: Key) -> Value | None:
+        """What was noted, if it is still kept."""
+        return self._kept.get(key)

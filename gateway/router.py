@@ -42,17 +42,7 @@ class Router:
     def load(self) -> None:
         """Read agents and rules. Three short queries; called when the database has changed."""
         agents = list(Agent.objects.filter(enabled=True).order_by("id"))
-        targets = {
-            agent.pk: Target(
-                name=agent.name,
-                url=agent.url,
-                protocol=agent.protocol,
-                stream=agent.stream,
-                model=agent.model,
-                api_key=agent.api_key,
-            )
-            for agent in agents
-        }
+        targets = {agent.pk: target_of(agent) for agent in agents}
         rules = [
             Rule(rule.channel, rule.user_pattern, rule.chat_pattern, rule.agent_id)
             for rule in RoutingRule.objects.filter(enabled=True, agent__enabled=True)
@@ -95,6 +85,18 @@ class Router:
     def managed(self, name: str) -> int | None:
         """The row id of the agent of this name, where the gateway runs it."""
         return next((agent for agent, plan in self.plans.items() if plan.name == name), None)
+
+
+def target_of(agent: Agent) -> Target:
+    """Where an agent is, as its row says."""
+    return Target(
+        name=agent.name,
+        url=agent.url,
+        protocol=agent.protocol,
+        stream=agent.stream,
+        model=agent.model,
+        api_key=agent.api_key,
+    )
 
 
 def plan_of(agent: Agent) -> Plan:

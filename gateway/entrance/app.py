@@ -102,8 +102,11 @@ async def _complete(
     try:
         first = await _accept(runtime, asked)
         following = Following(watcher, asked.inbound.external_id, first)
-        talk = _stream if asked.stream else _whole
-        await _while_there(talk(following, asked, send), receive)
+        if asked.stream:
+            work = _stream(following, asked, _agent_for(runtime, asked), send)
+        else:
+            work = _whole(following, asked, send)
+        await _while_there(work, receive)
     finally:
         watcher.close()
 
@@ -118,6 +121,10 @@ async def _accept(runtime: Runtime, asked: asking.Asked) -> Standing:
     found: Standing | None = await reading(standing, asked.inbound.external_id)
     if found is None:
         raise await reading(_why_not, asked.inbound.user_id)
+    if found.question != asked.inbound.text:
+        why = "This idempotency key belongs to another question."
+        final = ((b"x-should-retry", b"false"),)
+        raise Refusal(409, why, "idempotency_key_in_use", headers=final)
     return found
 
 
@@ -129,8 +136,9 @@ async def _whole(following: Following, asked: asking.Asked, send: Send) -> None:
     await answer(send, made.whole(end.text, end.usage))
 
 
-async def _stream(following: Following, asked: asking.Asked, send: Send) -> None:
-    made = wire.completion(asked.inbound.external_id, following.end.agent or asked.model)
+async def _stream(following: Following, asked: asking.Asked, agent: str, send: Send) -> None:
+    name = following.end.agent or agent or asked.model
+    made = wire.completion(asked.inbound.external_id, name)
     await _begin(send)
     await _say(send, made.first())
     quiet = 0
@@ -175,6 +183,13 @@ async def _while_there(work: Any, receive: Receive) -> None:
 async def _gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         continue
+
+
+def _agent_for(runtime: Runtime, asked: asking.Asked) -> str:
+    """Who is to answer, by the rules: a stream names them before they have begun."""
+    agent = runtime.router.route(CHANNEL, asked.inbound.user_id, asked.inbound.chat_id)
+    target = None if agent is None else runtime.router.by_id().get(agent)
+    return target.name if target else ""
 
 
 def _agents() -> Sequence[str]:

@@ -31,6 +31,7 @@ class Standing:
 
     session: str
     seq: int
+    question: str
     disposition: str
     text: str = ""
     agent: str = ""
@@ -53,6 +54,7 @@ def standing(external_id: str) -> Standing | None:
     return Standing(
         session=message.session_id,
         seq=message.seq,
+        question=message.text,
         disposition=message.disposition,
         text=_answer(message, turn) if ended else "",
         agent=turn.agent.name if turn and turn.agent else "",
@@ -85,18 +87,32 @@ class Spoken:
     def more(self, frame: Frame) -> str:
         """What a frame adds for the caller."""
         self._now = frame["text"] if frame["offset"] == 0 else self._now + frame["text"]
-        return self.up_to(self._now)
+        return self.up_to(self._now.lstrip())
 
     def up_to(self, text: str) -> str:
         """What is still lacking of `text`.
 
-        What was said cannot be taken back: another text comes after an empty line.
+        What was said cannot be taken back: another text comes after an empty line. Blanks
+        alone make no other text.
         """
         if self._sent.startswith(text):
             return ""  # the same words once more, or a blank end that was cut off
-        lacking = text[len(self._sent) :] if text.startswith(self._sent) else f"\n\n{text}"
+        said = _place_behind(self._sent, text)
         self._sent = text
-        return lacking
+        return f"\n\n{text}" if said is None else text[said:]
+
+
+def _place_behind(sent: str, text: str) -> int | None:
+    """Where in `text` begins what comes after the words of `sent`; None in another text."""
+    if text.startswith(sent):
+        return len(sent)
+    place = 0
+    for word in sent.split():
+        place += len(text[place:]) - len(text[place:].lstrip())
+        if not text.startswith(word, place):
+            return None
+        place += len(word)
+    return place
 
 
 class Following:

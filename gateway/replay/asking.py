@@ -21,7 +21,7 @@ from gateway.fleet import Fleet, program_care
 from gateway.http import make_transport
 from gateway.models import Agent, Audit, Replay, Turn
 from gateway.replay.question import question_of
-from gateway.router import plan_of
+from gateway.router import plan_of, target_of
 from gateway.traces import Traces
 from sessions_app import clock
 
@@ -105,7 +105,7 @@ async def _ask(agent: Agent, question: Question, limits: Limits) -> Said:
         fleet.follow({agent.pk: replace(plan_of(agent), per_session=True)})
     said = Said()
     try:
-        async with fleet.place(agent.pk, _target(agent), question.session) as target:
+        async with fleet.place(agent.pk, target_of(agent), question.session) as target:
             await _hear(client, target, question, said)
     except AgentError as error:
         said.error = error
@@ -120,10 +120,6 @@ async def _hear(client: AgentClient, target: Target, question: Question, said: S
     async with aclosing(client.ask(target, question)) as events:
         async for event in events:
             _take(said, event)
-
-
-def _target(agent: Agent) -> Target:
-    return Target(agent.name, agent.url, agent.protocol, agent.stream, agent.model, agent.api_key)
 
 
 def _take(said: Said, event: Token | Trace | Final) -> None:

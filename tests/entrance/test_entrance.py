@@ -63,6 +63,8 @@ def test_the_openai_package_streams_an_answer(place: Place) -> None:
     assert chunks[-2].choices[0].finish_reason == "stop"
     assert not chunks[-1].choices
     assert len({chunk.id for chunk in chunks}) == 1
+    (name,) = {row["name"] for row in place.probe.rows("gateway.Agent", "name")}
+    assert {chunk.model for chunk in chunks} == {name}
 
 
 def test_curl_gets_an_answer_and_a_stream(place: Place) -> None:
@@ -267,6 +269,24 @@ def test_the_same_key_is_asked_once(place: Place) -> None:
     other = place.token()
     post(place, other, body, **{"idempotency-key": "k1"})
     assert len(place.agent.calls) == 2
+
+
+def test_a_key_of_another_question_is_refused(place: Place) -> None:
+    token, key = place.token(), {"idempotency-key": "k2"}
+    post(place, token, {"messages": says("one")}, **key)
+    answer = post(place, token, {"messages": says("two")}, **key)
+    assert answer.status_code == 409
+    assert answer.json()["error"]["code"] == "idempotency_key_in_use"
+    assert answer.headers["x-should-retry"] == "false"  # the package would try it again
+    assert len(place.agent.calls) == 1
+
+
+def test_blanks_around_an_answer_do_not_say_it_twice(place: Place) -> None:
+    """Models like to begin with empty lines, which are cut off where the answer is kept."""
+    place.agent.behave(reply="\n\n  Hello  there. \n", delay=0.05)
+    stream = place.client().chat.completions.create(model="x", messages=HELLO, stream=True)
+    said = "".join(c.choices[0].delta.content or "" for c in stream if c.choices)
+    assert said.rstrip() == "Hello  there."
 
 
 def test_a_caller_who_goes_away_loses_nothing(place: Place) -> None:

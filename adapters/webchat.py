@@ -46,7 +46,8 @@ class WebchatAdapter(Adapter):
         del config, http  # every adapter is built alike; this one needs neither
 
     async def send(self, outbound: Outbound) -> Receipt:
-        """Nothing is left to do: the same commit that queued this part stored the reply."""
+        """Nothing is left to do: the commit that queued this part put what is said into the
+        conversation. Who has none yet is told by the page why their message was not taken."""
         return Receipt(message_id=outbound.key, chat_id=None)
 
     async def open(self, webhook_url: str | None) -> None:

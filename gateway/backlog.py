@@ -31,7 +31,7 @@ class Backlog:
     """Writes under way for which somebody has been answered already."""
 
     def __init__(self) -> None:
-        self._tasks: dict[asyncio.Task[None], tuple[float, int]] = {}
+        self._tasks: dict[asyncio.Task[object], tuple[float, int]] = {}
         self._characters = 0
         self._refused = 0
 
@@ -45,7 +45,7 @@ class Backlog:
         oldest = next(iter(self._tasks.values()), None)
         return oldest is None or asyncio.get_running_loop().time() - oldest[0] < AT_RISK_SECONDS
 
-    def add(self, work: Coroutine[Any, Any, None], characters: int) -> None:
+    def add(self, work: Coroutine[Any, Any, object], characters: int) -> None:
         """Write this in the background."""
         task = asyncio.create_task(work)
         self._tasks[task] = (asyncio.get_running_loop().time(), characters)
@@ -72,7 +72,7 @@ class Backlog:
             logger.error("%d acknowledged arrivals could not be written", len(left))
         return len(left)
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
+    def _forget(self, task: asyncio.Task[object]) -> None:
         _, characters = self._tasks.pop(task)
         self._characters -= characters
         if not task.cancelled() and (error := task.exception()) is not None:

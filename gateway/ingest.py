@@ -84,17 +84,20 @@ class Ingress:
         if not arrival.is_empty:
             await self._keep(line, arrival, self._write)
 
-    async def take(self, line: Line, arrivals: Sequence[Arriving]) -> None:
-        """Keep what was pushed to us: as `accept`, or with `batched` before the commit."""
+    async def take(self, line: Line, arrivals: Sequence[Arriving]) -> frozenset[str]:
+        """Keep what was pushed to us: as `accept`, or with `batched` before the commit.
+
+        Returns the external ids of what was not taken, as far as that is known.
+        """
         arrival = sift(line, arrivals, None)
         line.heard(len(arrival.inbounds))
         if arrival.is_empty:
-            return
+            return frozenset()
         if self._answer_first and self._backlog.has_room():
             characters = sum(len(inbound.text) for inbound in arrival.inbounds)
             self._backlog.add(self._keep(line, arrival, self._persist), characters)
-            return
-        await self._keep(line, arrival, self._write)
+            return frozenset()
+        return await self._keep(line, arrival, self._write)
 
     async def flush(self) -> None:
         """Wait until what was answered first is committed, or the database stays out."""
@@ -102,7 +105,8 @@ class Ingress:
         if self._telling:
             await asyncio.wait(list(self._telling), timeout=FLUSH_SECONDS)
 
-    async def _keep(self, line: Line, arrival: Arrival, write: Write) -> None:
+    async def _keep(self, line: Line, arrival: Arrival, write: Write) -> frozenset[str]:
+        """Returns the external ids of what was not taken."""
         try:
             ingested = await write(arrival)
             self._note(line, arrival, ingested)
@@ -114,23 +118,25 @@ class Ingress:
                 raise
             fault = error
         else:
-            return
-        await self._keep_apart(line, arrival, write, fault)
+            return ingested.refused
+        return await self._keep_apart(line, arrival, write, fault)
 
     async def _keep_apart(
         self, line: Line, arrival: Arrival, write: Write, error: Exception
-    ) -> None:
+    ) -> frozenset[str]:
         """Each message by itself, what cannot be written as a row of its own; the cursor last."""
-        rest = replace(arrival, inbounds=())
+        rest, refused = replace(arrival, inbounds=()), frozenset[str]()
         if len(arrival.inbounds) == 1:
             (item,) = arrival.inbounds
             aside = _readable(Rejected(item.external_id, type(error).__name__, repr(item)))
             logger.warning("%s: set aside %s: %s", line.name, aside.external_id, aside.reason)
             rest = replace(rest, rejected=[*arrival.rejected, aside])
+            refused = frozenset([item.external_id])
         else:
             for item in arrival.inbounds:
-                await self._keep(line, arrival.alone(item), write)
+                refused |= await self._keep(line, arrival.alone(item), write)
         self._note(line, rest, await write(rest))
+        return refused
 
     async def _write(self, arrival: Arrival) -> Ingested:
         kept: Ingested = await self._ledger.do("ingest", arrival)

@@ -33,6 +33,7 @@ from gateway.ledger import Ledger, Unavailable, deliveries, turns
 from gateway.ledger.batcher import Claimer
 from gateway.ledger.circuit import Circuit
 from gateway.ledger.claims import StartTurns
+from gateway.ledger.commands import MENU
 from gateway.ledger.deliveries import FinishDeliveries, StartDeliveries, expire_deliveries
 from gateway.ledger.files import finish_fetches, release_files
 from gateway.ledger.ingest import Ingest, ended_of
@@ -121,8 +122,8 @@ class Runtime:
         self._history = History(settings.OPENCLAW_HISTORY_MESSAGES, self.media.for_agents.to)
         self._limiter = RateLimiter()
         self.circuit = Circuit(circuit_limits(), self.router.is_per_session)
-        self.lag = LoopLag()
         self._start_turns = StartTurns(self.owner, self.router.route, self._history, self.circuit)
+        self.lag = LoopLag()
         self.left_out = channels.left_out()
         sessions = channels.session_manager()
         self.ledger = Ledger(
@@ -179,7 +180,13 @@ class Runtime:
         self._announced = Announcements()
         self._filing = Filing(settings.OPENCLAW_JSON, settings.OPENCLAW_DATA_DIR)
         self._sessions = sessions
-        self._keeper = Keeper(self._webhook_url, self._on_up, self._on_line_down, self._listen)
+        self._keeper = Keeper(
+            self._webhook_url,
+            self._on_up,
+            self._on_line_down,
+            self._listen,
+            MENU if settings.OPENCLAW_COMMANDS else None,
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._data_version: int | None = None
         self._next_round = 0.0
@@ -256,10 +263,10 @@ class Runtime:
         await self.transport.aclose()
         _current = None
 
-    async def accept(self, channel: str, arrivals: Sequence[Arriving]) -> None:
-        """Keep what was pushed to us, by a webhook or a page. Returns after the commit
-        (with durability `batched`, before it); raises `Unavailable`."""
-        await self.ingress.take(self.lines[channel], arrivals)
+    async def accept(self, channel: str, arrivals: Sequence[Arriving]) -> frozenset[str]:
+        """Keep what was pushed to us, by a webhook or a page. Returns after the commit (with
+        durability `batched`, before it) what was not taken; raises `Unavailable`."""
+        return await self.ingress.take(self.lines[channel], arrivals)
 
     async def cancel_turn(self, turn_id: str) -> bool:
         """End a running turn. False where it does not run here."""
@@ -336,23 +343,26 @@ class Runtime:
         if changed:
             self.router.load()
             self.circuit.clear()
+            self._start_turns.look_again()
         return changed
 
     async def _tend(self) -> None:
         """Programs whose sessions ended end too; people hear that they have to wait."""
         mine = self.fleet.sessions()
         await self.fleet.tend(await self.ledger.call(lambda: ended_of(mine)) if mine else ())
-        if not self.circuit.quiet and await self.ledger.call(self._tell_waiting):
-            self._start_turns.look_again()
+        told = [] if self.circuit.quiet else await self.ledger.call(self._tell_waiting)
+        for session, message in told:
+            self.stream.grew(session, message)
+        if told:
             self.ledger.poke()
 
     def _forget_read(self) -> None:
         self._history.clear()
         self.circuit.clear()
 
-    def _tell_waiting(self) -> int:
+    def _tell_waiting(self) -> list[tuple[str, int]]:
         notice = settings.OPENCLAW_WAITING_NOTICE
-        return tell_waiting(self.circuit, self.router.route, notice, clock.now())
+        return tell_waiting(self.circuit, self.router.route, self._sessions, notice, clock.now())
 
     async def _beat(self) -> None:
         await self.ledger.call(self._write_beat)

@@ -16,9 +16,16 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.http import HttpRequest
 
 from gateway import invitations
+from gateway.channels import rules
+from gateway.ledger.pairing import code_of, shown
 from sessions_app.models import Contact
 
 CHANNEL = "webchat"
+
+PAIR = "You are not let in yet. Give this code to the person who runs this chat: {code}"
+CLOSED = "You are not let in here. Ask the person who runs this chat."
+NOT_NOW = "It could not be taken now. Wait a minute, then send it again."
+"""What somebody reads below a message that was not taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,15 @@ def visitor(cookies: Mapping[str, str]) -> Visitor | None:
         return None
     user_id = f"user_{user.pk}"
     return Visitor(user_id, user.get_full_name() or user.username, False, _is_blocked(user_id))
+
+
+def why_not(user_id: str) -> str:
+    """Why a message of this person was not taken, in words for them."""
+    contact = Contact.objects.filter(channel=CHANNEL, user_id=user_id).first()
+    if rules(CHANNEL).lets_in([user_id], contact.access if contact else Contact.Access.PENDING):
+        return NOT_NOW
+    code = code_of(CHANNEL, user_id)
+    return PAIR.format(code=shown(code)) if code else CLOSED
 
 
 def may_watch(cookies: Mapping[str, str]) -> bool:

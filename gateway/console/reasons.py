@@ -42,6 +42,12 @@ DELIVERIES = {
         "It came back out of a file in which it was not sent yet; whether it arrived is not known.",
         "See the conversation; send it again only if the person still wants it, else discard it.",
     ),
+    "unreadable": Reason(
+        "Its row cannot be read",
+        "What goes with this part (a place, buttons, a file) is not in a shape that can be sent; "
+        "it was written by hand or came out of a file.",
+        "Put its `extra` right in the admin, then retry; or discard.",
+    ),
     "channeldown": Reason(
         "Channel closed",
         "The platform does not accept our credentials.",
@@ -55,6 +61,12 @@ TURNS = {
         "The gateway's process ended five times while this was answered, "
         "so the message is suspected of causing it.",
         "Read the message and the log around these times; retry once the cause is mended, "
+        "or discard.",
+    ),
+    "unreadable": Reason(
+        "Its conversation cannot be read",
+        "Something that was kept with this message cannot be given to an agent.",
+        "Read the detail and the message's context in the admin, put it right, then retry; "
         "or discard.",
     ),
     "unreachable": Reason(

@@ -6,7 +6,7 @@ What the page says: gateway/chat/frames.py. What it is told:
     {"type": "message", …entry}                 an entry as in gateway/chat/history.py
     {"type": "live", "turn", "attempt", "session", "offset", "text", "state"}
                                                 and "seq", its place, with offset 0
-    {"type": "accepted", "id"}                  after the commit, never before
+    {"type": "accepted", "id"}                  after the commit; with durability `batched` before
     {"type": "refused", "id", "reason", "retry"}
     {"type": "status", "session"}               the open conversation, or null
     {"type": "pong"} · {"type": "error", "reason"}
@@ -23,7 +23,7 @@ from typing import Any
 
 from adapters.base import Inbound
 from gateway.chat import frames, history
-from gateway.chat.access import CHANNEL, Visitor, is_enabled, visitor
+from gateway.chat.access import CHANNEL, Visitor, is_enabled, visitor, why_not
 from gateway.consumers.socket import (
     RECHECK_SECONDS,
     UNAVAILABLE,
@@ -164,9 +164,13 @@ class ChatSocket(Socket):
             by_hand=True,
         )
         try:
-            await self.runtime.accept(CHANNEL, [inbound])
+            not_taken = await self.runtime.accept(CHANNEL, [inbound])
         except Unavailable:
             await self._refuse(message.client_id, "try again", retry=True)
+            return
+        if not_taken:
+            reason = await query(why_not, self.person.user_id)
+            await self._refuse(message.client_id, reason, retry=False)
             return
         await self.say({"type": "accepted", "id": message.client_id})
         for page in group.pages:

@@ -3,19 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.ledger.records import Arrival
 from gateway.ledger.turns import ADD_DELIVERIES, note_row
+from sessions_app.manager import NewMessage, Scope, SessionManager, number
 from sessions_app.sql import moment, run_each, run_rows
 
-Note = tuple[str, str, Mapping[str, object], str]
-"""Channel, chat, target, text."""
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What the gateway itself has to tell somebody who wrote."""
+
+    scope: Scope
+    target: Mapping[str, object]
+    text: str
 
 
-def say(notes: Sequence[Note], now: datetime) -> None:
-    """Queue what the gateway itself has to tell people."""
-    run_rows(ADD_DELIVERIES, [note_row(*note, now) for note in notes])
+def say(
+    sessions: SessionManager, notes: Sequence[Note], now: datetime
+) -> list[tuple[str, int] | None]:
+    """Queue notes, at the end of the conversation too where there is one.
+
+    Returns where each stands there: (session, message id).
+    """
+    found = sessions.find([note.scope for note in notes])
+    kept = [_message(found[note.scope].session, note) for note in notes]
+    said = [message for message in kept if message is not None]
+    last = {str(item.session): item.last_seq for item in found.values()}
+    number(said, last)
+    ids = iter(sessions.append_message(said, now))
+    sessions.touch({one.session: (one.channel, last[one.session]) for one in said}, now)
+    rows = [next(ids) if message else None for message in kept]
+    run_rows(
+        ADD_DELIVERIES,
+        [
+            note_row(
+                note.scope.channel,
+                note.scope.chat_id,
+                note.target,
+                note.text,
+                now,
+                found[note.scope].session,
+                row,
+            )
+            for note, row in zip(notes, rows, strict=True)
+        ],
+    )
+    return [
+        (message.session, row) if message and row is not None else None
+        for message, row in zip(kept, rows, strict=True)
+    ]
+
+
+def _message(session: str | None, note: Note) -> NewMessage | None:
+    if session is None:
+        return None
+    return NewMessage(session, note.scope.channel, "system", "system", note.text)
 
 
 def set_aside(arrivals: Sequence[Arrival], now: datetime) -> None:

@@ -35,7 +35,7 @@ SELECT t.id, t.attempts + 1, t.session_id, t.upto_seq, s.channel, s.chat_id, s.c
        m.sender, m.target, m.origin, c.name,
        CASE WHEN s.scope_key LIKE 'user:%%' THEN p.name END, p.preferences, p.notes, s.fence,
        EXISTS (SELECT 1 FROM gateway_delivery d WHERE d.turn = t.id AND NOT d.turn = ''),
-       t.not_before
+       t.not_before, t.noticed_at IS NOT NULL
 FROM gateway_turn t
 JOIN sessions_app_session s ON s.id = t.session_id
 JOIN sessions_app_contact p ON p.id = s.contact_id
@@ -183,6 +183,7 @@ def _claimed(row: Row, agent: int, said: Conversation) -> ClaimedTurn:
         person=whom(*row[12:15]),
         fence=row[15],
         shown=bool(row[16]),
+        noticed=bool(row[18]),
     )
 
 

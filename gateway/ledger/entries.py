@@ -42,12 +42,11 @@ class Done:
             self.taken[arrival] = self.taken.get(arrival, 0) + 1
 
 
-def refused(entries: Sequence[Entry], allowed: Sequence[Entry], arrival: int) -> frozenset[str]:
-    """External ids of this arrival's messages whose senders have no access."""
-    names = {entry.inbound.external_id for entry in entries if entry.arrival == arrival}
-    return frozenset(names - {entry.inbound.external_id for entry in allowed})
-
-
-def count(entries: Sequence[Entry], arrival: int) -> int:
-    """How many of them came with this arrival."""
-    return sum(1 for entry in entries if entry.arrival == arrival)
+def refused(entries: Sequence[Entry], allowed: Sequence[Entry]) -> dict[int, set[str]]:
+    """External ids of messages whose senders have no access, by arrival."""
+    let_in = {entry.inbound.external_id for entry in allowed}
+    found: dict[int, set[str]] = {}
+    for entry in entries:
+        if entry.inbound.external_id not in let_in:
+            found.setdefault(entry.arrival, set()).add(entry.inbound.external_id)
+    return found

@@ -7,6 +7,7 @@ ends a turn or adds a message need not tell anyone; the claim looks at rows.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -16,7 +17,7 @@ from gateway.guard import Verdict
 from gateway.ledger import besides, overheard, pairing, quotes
 from gateway.ledger.busy import QUEUE, Busy, Manners, queue_later, queue_turns, supersede
 from gateway.ledger.commands import carry_out, command_in
-from gateway.ledger.entries import Done, Entry, count, refused
+from gateway.ledger.entries import Done, Entry, refused
 from gateway.ledger.people import People
 from gateway.ledger.records import Arrival, Ingested, Told
 from gateway.ledger.statuses import note_statuses
@@ -104,34 +105,40 @@ class Ingest:
         allowed = self._allowed(entries, found)
         fresh = _fresh([entry for entry in allowed if not entry.inbound.is_edit])
         done = Done()
-        fresh = quotes.completed(self._guarded(fresh, done, now))
-        self._take(fresh, found, done, now)
+        heard_now, told = self._guarded(fresh, done)
+        self._take(quotes.completed(heard_now), found, done, now)
+        self._say(told, done, now)
         # after the messages: an edit may come in one batch with what it edits
         self._edit([entry for entry in allowed if entry.inbound.is_edit], now)
         self._overhear(quotes.completed(self._allowed(heard, found)), now)
-        self._pair([entry for entry in entries if entry not in allowed], found, now)
+        admitted = {id(entry) for entry in allowed}
+        self._pair([entry for entry in entries if id(entry) not in admitted], found, now)
         people.remember()
         for arrival in arrivals:
             note_statuses(arrival.channel, arrival.statuses)
         besides.set_aside(arrivals, now)
         besides.move_cursors(arrivals, now)
+        came, let_in = (Counter(entry.arrival for entry in some) for some in (entries, allowed))
+        out = refused(entries, allowed)
         return [
             Ingested(
                 messages=done.messages.get(index, ()),
-                duplicates=count(allowed, index)
+                duplicates=let_in[index]
                 - done.taken.get(index, 0)
                 - len(done.kept_out.get(index, ())),
-                denied=count(entries, index) - count(allowed, index),
+                denied=came[index] - let_in[index],
                 kept_out=done.kept_out.get(index, ()),
-                refused=refused(entries, allowed, index) | done.unheard,
+                refused=frozenset(out.get(index, ())) | done.unheard,
                 cancelled=done.cancelled.get(index, ()),
                 pause=done.pause,
             )
             for index in range(len(arrivals))
         ]
 
-    def _guarded(self, fresh: list[Entry], done: Done, now: datetime) -> list[Entry]:
-        """Those that do not flood us. The others are told so, once."""
+    def _guarded(
+        self, fresh: list[Entry], done: Done
+    ) -> tuple[list[Entry], list[tuple[int, besides.Note]]]:
+        """Those that do not flood us, and what the others are told (by arrival), once."""
         heard, told = [], []
         for entry in fresh:
             verdict = self._judge(entry.scope.channel, entry.inbound)
@@ -142,9 +149,16 @@ class Ingest:
             if verdict.why:
                 done.kept_out.setdefault(entry.arrival, []).append(verdict.why)
             if verdict.notice:
-                told.append((entry.scope.channel, entry.inbound, verdict.notice))
-        besides.say([(one[0], one[1].chat_id, _target(one[1]), one[2]) for one in told], now)
-        return heard
+                note = besides.Note(entry.scope, _target(entry.inbound), verdict.notice)
+                told.append((entry.arrival, note))
+        return heard, told
+
+    def _say(self, told: list[tuple[int, besides.Note]], done: Done, now: datetime) -> None:
+        """Tell them; after the messages, whose places in the conversation come first."""
+        if told:
+            kept = besides.say(self._sessions, [note for _, note in told], now)
+            for (arrival, _), place in zip(told, kept, strict=True):
+                done.messages.setdefault(arrival, []).extend([place] if place else [])
 
     def _allowed(self, entries: list[Entry], found: dict[Scope, Found]) -> list[Entry]:
         return [

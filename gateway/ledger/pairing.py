@@ -120,6 +120,13 @@ def find_code(code: str) -> PairingCode:
     return found
 
 
+def code_of(channel: str, user_id: str) -> str:
+    """The open code that this person was given; empty where there is none."""
+    codes = PairingCode.objects.filter(state="open", expires_at__gt=clock.now())
+    found = codes.filter(channel=channel, user_id=user_id).values_list("code", flat=True)
+    return found.first() or ""
+
+
 def open_codes() -> list[PairingCode]:
     """Codes that somebody waits with, oldest first."""
     codes = PairingCode.objects.filter(state="open", expires_at__gt=clock.now())

@@ -91,6 +91,7 @@ class ClaimedTurn:
     name     who wrote, for people
     person   whose conversation it is, {"name", "preferences", "notes"}; nothing in groups
     shown    a part of its answer may be on the platform already, from an earlier try
+    noticed  people were told that it has to wait: that stands behind what it answers
     """
 
     id: str
@@ -110,6 +111,7 @@ class ClaimedTurn:
     person: Mapping[str, Any] = field(default_factory=dict)
     fence: int = 0
     shown: bool = False
+    noticed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,6 +192,7 @@ def _quarantined(row: Row) -> ClaimedTurn:
         target=target,
         context={},
         history=(),
+        noticed=True,
     )
 
 

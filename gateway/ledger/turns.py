@@ -270,7 +270,7 @@ def _reply(item: FinishedTurn) -> NewMessage:
 
 def _make_room(ended: Sequence[FinishedTurn], messages: Mapping[str, NewMessage]) -> None:
     """A turn that is answered once more (after a notice) gets the next place behind it."""
-    again = [item.turn for item in ended if item.turn.attempt > 1]
+    again = [item.turn for item in ended if item.turn.attempt > 1 or item.turn.noticed]
     taken: dict[str, int] = dict(
         run_rows(
             _LAST_REPLY,

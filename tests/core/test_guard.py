@@ -25,8 +25,9 @@ from gateway.ledger.ingest import Ingest
 from gateway.lines import Line
 from gateway.models import Delivery
 from sessions_app import clock as time_now
+from sessions_app.models import Message
 from tests.conftest import Clock
-from tests.core.kit import CHANNEL, TestChat, Verbs, in_group, inbound, texts
+from tests.core.kit import CHANNEL, TestChat, Verbs, history_of, in_group, inbound, texts
 
 NUMBERS = count(1)
 
@@ -179,10 +180,26 @@ def test_flooding_costs_others_nothing_and_is_counted(verbs: Verbs) -> None:
     verbs.ingest = guarded(verbs, 2)
     messages = [inbound(str(n), f"t{n}") for n in range(5)] + [inbound("9", "t9", user="u2")]
     ingested = verbs.take_in(*messages)
-    assert sorted(texts()) == ["t0", "t1", "t9"]
+    assert sorted(texts()) == [SLOW_DOWN, "t0", "t1", "t9"]
     assert notices() == [SLOW_DOWN]
     assert (list(ingested.kept_out), ingested.duplicates) == (["flood"] * 3, 0)
     assert ingested.refused == {"2", "3", "4"}
+
+
+def test_what_they_are_told_stands_in_the_conversation_and_is_not_the_agents(verbs: Verbs) -> None:
+    """On a page of ours a conversation is all that people see."""
+    verbs.ingest = guarded(verbs, 2)
+    ingested = verbs.take_in(*(inbound(str(n), f"t{n}") for n in range(3)))
+    assert texts() == ["t0", "t1", SLOW_DOWN]
+    notice = Message.objects.get(text=SLOW_DOWN)
+    assert (notice.session_id, notice.pk) in ingested.messages
+    assert Delivery.objects.get().message == notice
+    turn = verbs.claim_one()
+    assert history_of(turn) == [("user", "t0"), ("user", "t1")]
+    verbs.answer(turn, "both")
+    verbs.ingest = Verbs().ingest
+    verbs.take_in(inbound("9", "t9"))
+    assert texts() == ["t0", "t1", "both", SLOW_DOWN, "t9"]
 
 
 def test_redeliveries_never_use_up_what_a_person_may_say(verbs: Verbs) -> None:

@@ -13,8 +13,9 @@ from gateway.ledger.records import ClaimedTurn, FinishedTurn
 from gateway.ledger.turns import Ended, FinishTurns
 from gateway.models import Agent, AgentHealth, Delivery, Turn
 from sessions_app import clock as app_clock
+from sessions_app.models import Message
 from tests.conftest import Clock
-from tests.core.kit import OWNER, Verbs, dispositions, inbound
+from tests.core.kit import OWNER, Verbs, dispositions, history_of, inbound, texts
 from tests.fakes.agent import FakeAgent
 
 LIMITS = CircuitLimits(failures=5, seconds=30.0)
@@ -212,14 +213,42 @@ def test_each_waiting_turn_gets_one_word(wired: Wired) -> None:
     Turn.objects.all().delete()
     wired.take_in(inbound("1", "a"), inbound("2", "b", user="u2"))
     now = app_clock.now()
-    assert tell_waiting(wired.circuit, wired.route, "", now) == 0
-    assert tell_waiting(wired.circuit, wired.route, "later", now) == 2
+
+    def tell(text: str) -> int:
+        return len(tell_waiting(wired.circuit, wired.route, wired.sessions, text, now))
+
+    assert tell("") == 0
+    assert tell("later") == 2
     wired.take_in(inbound("3", "more"))
-    assert tell_waiting(wired.circuit, wired.route, "later", now) == 0
+    assert tell("later") == 0
     assert sorted(Delivery.objects.values_list("chat_id", "text")) == [
         ("chat-u1", "later"),
         ("chat-u2", "later"),
     ]
+
+
+@pytest.mark.parametrize("more", [False, True], ids=["alone", "with more"])
+def test_that_word_stands_in_the_conversation_and_the_answer_behind_it(
+    wired: Wired, clock: Clock, more: bool
+) -> None:
+    """On a page of ours a conversation is all that people see; the agent is told nothing of it."""
+    wired.open_it()
+    Turn.objects.all().delete()
+    Message.objects.all().delete()
+    wired.take_in(inbound("1", "a"))
+    ((session, message),) = tell_waiting(
+        wired.circuit, wired.route, wired.sessions, "later", clock()
+    )
+    assert Delivery.objects.get().message_id == message
+    assert Message.objects.get(pk=message).session_id == session
+    if more:
+        wired.take_in(inbound("2", "b"))
+    clock.advance(31)
+    turn = wired.claim_one()
+    asked = ["a", "b"] if more else ["a"]
+    assert [content for _, content in history_of(turn)] == asked
+    wired.answer(turn, "now")
+    assert texts() == ["a", "later", *asked[1:], "now"]
 
 
 def test_the_operator_sees_who_waits_and_why(wired: Wired) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from gateway.guard import SLOW_DOWN
+from tests.process import manage
 from tests.web.house import House, Visitor
 
 
@@ -24,7 +26,7 @@ async def test_answer_arrives_in_pieces_and_then_as_history(house: House) -> Non
         await page.until(lambda: ("assistant", "One two three") in page.shown)
         answer = next(m for m in page.messages.values() if m["role"] == "assistant")
         assert answer["turn"] == call.turn
-        assert page.states[call.turn] == "done"
+        await page.until(lambda: page.states[call.turn] == "done")
         assert page.shown == [("user", "hello"), ("assistant", "One two three")]
 
 
@@ -370,3 +372,24 @@ async def test_one_person_has_a_bounded_number_of_pages(house: House) -> None:
     await asyncio.gather(*(page.close() for page in pages))
     async with guest.page():
         pass
+
+
+async def test_who_is_not_let_in_or_writes_too_much_is_told_on_the_page() -> None:
+    """A page that says "sent" of what nobody keeps would leave them waiting for ever."""
+    with House.open(OPENCLAW_WEBCHAT_ACCESS="pairing", OPENCLAW_WEBCHAT_FLOOD="1") as strict:
+        guest = strict.guest()
+        async with guest.page() as page:
+            await page.send(type="say", id="one", text="let me in")
+            refused = await page.heard("refused")
+            assert (refused["id"], refused["retry"]) == ("one", False)
+            ((code,),) = strict.sql("SELECT code FROM gateway_pairingcode")
+            assert f"{code[:4]}-{code[4:]}" in refused["reason"]
+            manage("pair", code, data_dir=strict.gateway.data_dir)
+            await page.say("first")
+            await page.send(type="say", id="two", text="second")
+            refused = await page.heard("refused")
+            assert (refused["id"], refused["retry"]) == ("two", False)
+            await page.until(lambda: ("system", SLOW_DOWN) in page.shown)
+        assert strict.sql("SELECT text FROM sessions_app_message WHERE role = 'user'") == [
+            ("first",)
+        ]

@@ -16,7 +16,7 @@ from adapters._http import certainly_not_sent, failed_send, redact
 from adapters.base import SendError, Transient, Unsure
 
 Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-LIMITS = {"connect": 0.2, "read": 0.2, "write": 0.2, "pool": 0.2}
+LIMITS = {"connect": 30.0, "read": 0.2, "write": 30.0, "pool": 30.0}
 SECRET = "123:FAKE-token"
 
 
@@ -38,11 +38,12 @@ async def server(behaviour: Behaviour) -> AsyncIterator[str]:
         listening.close()
 
 
-async def ask(transport: httpx.AsyncBaseTransport, url: str) -> SendError:
-    """What a POST that must fail ends with."""
+async def ask(transport: httpx.AsyncBaseTransport, url: str, **limits: float) -> SendError:
+    """What a POST that must fail ends with. `limits` in seconds; most are long."""
     request = httpx.Request(
-        "POST", f"{url}/bot{SECRET}/send", content=b"text=hello", extensions={"timeout": LIMITS}
-    )
+        "POST", f"{url}/bot{SECRET}/send", content=b"text=hello",
+        extensions={"timeout": LIMITS | limits},
+    )  # fmt: skip
     with pytest.raises((httpx.HTTPError, aiohttp.ClientError)) as caught:
         response = await transport.handle_async_request(request)
         try:
@@ -87,22 +88,26 @@ async def test_connection_that_is_never_accepted_was_not_sent(
         for waiting in queue:
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
-        error = await ask(either, f"http://127.0.0.1:{full.getsockname()[1]}")
+        url = f"http://127.0.0.1:{full.getsockname()[1]}"
+        error = await ask(either, url, connect=0.2)
         for waiting in queue:
             waiting.close()
     assert type(error) is Transient
 
 
 async def test_no_free_connection_was_not_sent() -> None:
+    taken = asyncio.Event()
+
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.set()
         await reader.read(-1)
 
     connector = aiohttp.TCPConnector(limit=1)
     async with server(hold) as url, aiohttp.ClientSession(connector=connector) as session:
         transport = httpx_aiohttp.AiohttpTransport(client=session, verify=False)
         first = asyncio.create_task(session.get(url))
-        await asyncio.sleep(0.05)
-        error = await ask(transport, url)
+        await taken.wait()
+        error = await ask(transport, url, pool=0.2)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
     assert type(error) is Transient

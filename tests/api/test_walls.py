@@ -53,7 +53,7 @@ class Town:
 
 
 @pytest.fixture
-def town() -> Town:
+def town(clock: Clock) -> Town:
     ann = person("Ann", notes={"cat": "Tom"})
     bea = person(
         "Bea", notes={"secret": SECRET}, preferences={"timezone": "Asia/Tokyo", "word": SECRET}

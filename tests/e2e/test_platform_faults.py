@@ -116,7 +116,7 @@ def test_a_revoked_token_stops_the_channel_says_so_and_loses_nothing(tmp_path: P
 
         made.say(82)
         wait_until(lambda: not made.telegram.pending)  # accepted all the same
-        assert made.gateway.healthy()
+        wait_until(made.gateway.healthy)
         parts = readiness(made)
         assert parts["ready"] is False
         assert parts["channels"]["telegram"]["state"] == "down"

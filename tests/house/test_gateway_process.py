@@ -44,12 +44,12 @@ def test_a_second_gateway_on_the_same_folder_says_so_and_ends(running: Gateway) 
     assert second.returncode == 1
     assert f"another gateway is running on {running.data_dir}" in second.stderr
     assert "Traceback" not in second.stderr
-    assert running.healthy()
+    wait_until(running.healthy)
 
 
 def test_an_idle_gateway_calls_no_agent(running: Gateway, agent: FakeAgent) -> None:
     """OC 98556: idle heartbeats replay the whole context, for $248."""
-    assert running.healthy()
+    wait_until(running.healthy)
     assert agent.calls == []
 
 

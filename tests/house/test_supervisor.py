@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -113,7 +114,8 @@ signal.signal(signal.SIGTERM, end); print('up', flush=True); time.sleep(60)
 
 
 async def test_children_end_in_the_order_given_each_after_the_one_before() -> None:
-    watched = Watched(python("one", LINGER), python("two", LINGER))
+    patient = replace(QUICK, stop=30)
+    watched = Watched(python("one", LINGER), python("two", LINGER), pace=patient)
     await watched.until(lambda lines: lines.count(("one", "up")) + lines.count(("two", "up")) == 2)
     await watched.end()
     assert watched.lines[2:] == [("one", "ended"), ("two", "ended")]
@@ -156,24 +158,33 @@ from gateway.supervisor import Pace, Program, Supervisor, stop_on_signals
 async def main():
     code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
     programs = [Program(name, [sys.executable, "-c", code]) for name in ("one", "two")]
-    supervisor = Supervisor(programs, lambda _, line: print(line, flush=True), Pace(stop=1))
+    pace = Pace(stop=int(sys.argv[1]))
+    supervisor = Supervisor(programs, lambda _, line: print(line, flush=True), pace)
     stop_on_signals(supervisor)
     await supervisor.run()
 asyncio.run(main())
 """
 
 
-def start_standalone() -> tuple[subprocess.Popen[str], list[int]]:
+def start_standalone(stop: int) -> tuple[subprocess.Popen[str], list[int]]:
     process = subprocess.Popen(
-        [sys.executable, "-c", STANDALONE], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", STANDALONE, str(stop)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout
     return process, [int(process.stdout.readline()) for _ in range(2)]
 
 
-def wait_gone(pids: list[int], seconds: float = 10) -> None:
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and was not yet waited for does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_gone(pids: list[int], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
-    while alive := [pid for pid in pids if psutil.pid_exists(pid)]:
+    while alive := [pid for pid in pids if is_alive(pid)]:
         assert time.monotonic() < deadline, f"still there: {alive}"
         time.sleep(0.02)
 
@@ -189,7 +200,7 @@ def groups_of(pids: list[int]) -> list[int]:
 
 
 def test_no_child_outlives_a_supervisor_killed_with_sigkill(tmp_path: Path) -> None:
-    process, pids = start_standalone()
+    process, pids = start_standalone(1)
     with process:
         everything = groups_of(pids)
         assert set(pids) < set(everything)  # the guards too
@@ -200,10 +211,10 @@ def test_no_child_outlives_a_supervisor_killed_with_sigkill(tmp_path: Path) -> N
 
 def test_each_ending_signal_ends_everything_quietly() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        process, pids = start_standalone()
+        process, pids = start_standalone(30)
         with process:
             everything = groups_of(pids)
             process.send_signal(number)
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
             assert process.stdout and process.stdout.read() == ""
             wait_gone([*pids, *everything])

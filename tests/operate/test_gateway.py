@@ -1,9 +1,8 @@
-"""A real gateway notices what an operator does in another process, within half a second."""
+"""A real gateway notices by itself what an operator does in another process."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,10 +12,6 @@ import pytest
 from tests.process import manage
 from tests.web.agent import Call
 from tests.web.house import SECRET, House, Page
-
-NOTICED_SECONDS = 0.5
-SPARE_SECONDS = 3.0
-"""For a busy machine: reading rows and the answer's way back are in it too."""
 
 PATIENT_SECONDS = 60.0
 """Until something happens at all: a process has to start in between."""
@@ -28,18 +23,12 @@ def house() -> Iterator[House]:
         yield house
 
 
-def operate(house: House, verb: str, *ids: Any) -> float:
-    """Run a verb in a process of its own, as `manage.py` does. Returns when it committed."""
-    code = (
-        "import time; from gateway.ledger import operate; "
-        f"done = operate.{verb}('boss', {list(ids)!r}); print(done, time.monotonic())"
-    )
+def operate(house: House, verb: str, *ids: Any) -> None:
+    """Run a verb in a process of its own, as `manage.py` does."""
+    code = f"from gateway.ledger import operate; print(operate.{verb}('boss', {list(ids)!r}))"
     env = {"OPENCLAW_SECRET_KEY": SECRET}
-    done, at = manage(
-        "shell", "-v", "0", "-c", code, data_dir=house.gateway.data_dir, env=env
-    ).split()
+    done = manage("shell", "-v", "0", "-c", code, data_dir=house.gateway.data_dir, env=env)
     assert int(done) == len(ids)
-    return float(at)
 
 
 @asynccontextmanager
@@ -49,21 +38,19 @@ async def asked(house: House, name: str, text: str) -> AsyncIterator[tuple[Page,
         yield page, await house.agent.call()
 
 
-async def until(holds: Callable[[], bool]) -> float:
-    """Wait until it holds; returns when that was."""
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until it holds."""
     async with asyncio.timeout(PATIENT_SECONDS):
         while not holds():
             await asyncio.sleep(0.005)
-    return time.monotonic()
 
 
 async def test_cancelled_turn_hangs_up_on_the_agent(house: House) -> None:
     async with asked(house, "Ada", "tell me everything") as (page, call):
         call.say("Once upon")
         await page.until(lambda: page.live.get(call.turn) == "Once upon")
-        closed = asyncio.create_task(until(lambda: call not in house.agent._open))
-        at = await asyncio.to_thread(operate, house, "cancel_turns", call.turn)
-        assert await closed - at < NOTICED_SECONDS + SPARE_SECONDS
+        await asyncio.to_thread(operate, house, "cancel_turns", call.turn)
+        await until(lambda: call not in house.agent._open)
         await page.until(lambda: page.states.get(call.turn) == "cancelled")
         await page.say("something else")
         follow_up = await house.agent.call()
@@ -82,28 +69,19 @@ async def test_cancelled_turn_hangs_up_on_the_agent(house: House) -> None:
 
 async def test_ended_session_hangs_up_on_the_agent(house: House) -> None:
     async with asked(house, "Bob", "hello") as (_, call):
-        closed = asyncio.create_task(until(lambda: call not in house.agent._open))
-        at = await asyncio.to_thread(operate, house, "terminate_sessions", call.session)
-        assert await closed - at < NOTICED_SECONDS + SPARE_SECONDS
+        await asyncio.to_thread(operate, house, "terminate_sessions", call.session)
+        await until(lambda: call not in house.agent._open)
 
 
-async def test_failed_turn_asked_again_is_answered_at_once(house: House) -> None:
+async def test_failed_turn_asked_again_is_answered(house: House) -> None:
     async with asked(house, "Cleo", "hello") as (page, call):
         call.say("well")
         await page.until(lambda: page.live.get(call.turn) == "well")
         call.break_off()
         await page.until(lambda: page.states.get(call.turn) == "failed")
-        asked_again = asyncio.create_task(_next_call(house))
-        at = await asyncio.to_thread(operate, house, "requeue_turns", call.turn)
-        again, came = await asked_again
-        assert came - at < NOTICED_SECONDS + SPARE_SECONDS
+        await asyncio.to_thread(operate, house, "requeue_turns", call.turn)
+        again = await asyncio.to_thread(house.agent.wait_call, PATIENT_SECONDS)
         assert again.turn == call.turn
         again.say("here I am")
         again.finish()
         await page.until(lambda: page.shown[-1] == ("assistant", "here I am"))
-
-
-async def _next_call(house: House) -> tuple[Call, float]:
-    """The agent's next call, and when it came."""
-    call = await asyncio.to_thread(house.agent.wait_call, PATIENT_SECONDS)
-    return call, time.monotonic()

@@ -17,7 +17,7 @@ EXAMPLES = settings(deadline=None, database=None)  # CPU time is checked, not a 
 
 def attempt(expression: str) -> str | None:
     """The result, or what was said instead; None for no sum. Anything else is a failure."""
-    started = time.process_time()
+    started = time.thread_time()
     try:
         return calculate(expression)
     except ToolError as error:
@@ -25,7 +25,7 @@ def attempt(expression: str) -> str | None:
     except NotArithmetic:
         return None
     finally:
-        assert time.process_time() - started < 0.5, expression
+        assert time.thread_time() - started < 0.5, expression
 
 
 @pytest.mark.parametrize(

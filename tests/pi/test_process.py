@@ -40,7 +40,7 @@ class Process:
 
     async def read_line(self) -> str:
         assert self.process.stderr is not None
-        line = (await asyncio.wait_for(self.process.stderr.readline(), 20)).decode()
+        line = (await asyncio.wait_for(self.process.stderr.readline(), 60)).decode()
         self.lines.append(line)
         return line
 
@@ -49,7 +49,7 @@ class Process:
             self.process.send_signal(number)
         assert self.process.stderr is not None
         self.lines.append((await self.process.stderr.read()).decode())
-        return await asyncio.wait_for(self.process.wait(), 15)
+        return await asyncio.wait_for(self.process.wait(), 60)
 
 
 Run = Callable[..., Awaitable[Process]]

@@ -26,7 +26,7 @@ SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "schemas"
 @pytest.fixture
 async def agents() -> AsyncIterator[AgentClient]:
     transport = make_transport()
-    client = AgentClient(transport, Limits(first_token_seconds=10))
+    client = AgentClient(transport, Limits(first_token_seconds=60))
     yield client
     await client.aclose()
     await transport.aclose()

@@ -63,10 +63,12 @@ def rights() -> Iterator[Rights]:
 
 
 async def ask(visitor: Visitor, path: str, message: Any) -> dict[str, Any]:
-    """The next frame after saying something."""
+    """What is said to it; what the live page shows meanwhile has no type."""
+    answer: dict[str, Any] = {}
     async with visitor.connect(path) as socket:
         await socket.send(json.dumps(message))
-        answer: dict[str, Any] = json.loads(await socket.recv())
+        while "type" not in answer:
+            answer = json.loads(await socket.recv())
     return answer
 
 
@@ -135,6 +137,7 @@ async def test_chat_shows_nobody_anothers_conversation(rights: Rights) -> None:
                     assert "secret" not in json.dumps(answer)
                     assert "whispered" not in json.dumps(answer)
         call.finish()
+        await ada.until(lambda: ada.states.get(call.turn) == "done")
 
 
 async def test_stop_button_works_on_a_real_gateway_for_operators_only(rights: Rights) -> None:

@@ -113,7 +113,7 @@ def main(port: int, mode: str) -> None:
             raise LookupError("cannot start")
         if mode == "slow-start":
             print(json.dumps({"starting": True}), flush=True)
-            await asyncio.sleep(1)
+            await asyncio.to_thread(sys.stdin.readline)
         print(json.dumps({"ready": type(asyncio.get_running_loop()).__module__}), flush=True)
 
     async def on_stop() -> None:

@@ -35,9 +35,16 @@ class Bare:
                 cwd=ROOT,
                 env=clean_environment(tmp_path / "data")
                 | {"DJANGO_SETTINGS_MODULE": "tests.settings"},
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
+
+    def close(self) -> None:
+        """Let go of a process that ended."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.stdout.close()
 
     def line(self) -> dict[str, Any]:
         """The next thing it prints."""
@@ -82,8 +89,7 @@ def start(tmp_path: Any) -> Iterator[Callable[..., Bare]]:
     for server in started:
         server.process.kill()
         server.process.wait()
-        assert server.process.stdout is not None
-        server.process.stdout.close()
+        server.close()
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +98,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bare]:
     assert server.line()["ready"] == "uvloop"
     yield server
     server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(10) == 0
-    assert server.process.stdout is not None
-    server.process.stdout.close()
+    assert server.process.wait(30) == 0
+    server.close()
 
 
 def test_body_up_to_the_limit_is_taken(shared: Bare) -> None:
@@ -163,12 +168,15 @@ def test_finished_connections_do_not_pile_up(shared: Bare) -> None:
 
 
 def test_failing_application_is_answered_at_once_and_logged(shared: Bare) -> None:
-    started = time.monotonic()
-    for _ in range(8):
-        answer = httpx.get(f"{shared.url}/fail")
-        assert answer.status_code == 500
-    # a look once a second would take eight
-    assert time.monotonic() - started < 5.0
+    took = []
+    with httpx.Client(timeout=30) as client:
+        for _ in range(8):
+            started = time.monotonic()
+            answer = client.get(f"{shared.url}/fail")
+            took.append(time.monotonic() - started)
+            assert answer.status_code == 500
+    # with a look once a second each but the first would take one
+    assert min(took[1:]) < 0.9
     assert "a fault in the application" not in answer.text
     assert "LookupError" in shared.log.read_text()
 
@@ -184,7 +192,7 @@ def test_taken_port_ends_the_start_with_one_clear_line(start: Callable[..., Bare
         taken.listen()
         port = taken.getsockname()[1]
         server = start(port=port)
-        assert server.process.wait(15) == 1
+        assert server.process.wait(30) == 1
     lines = server.log.read_text().splitlines()
     assert len(lines) == 1
     assert f"port {port}" in lines[0]
@@ -193,16 +201,22 @@ def test_taken_port_ends_the_start_with_one_clear_line(start: Callable[..., Bare
 
 def test_failing_start_ends_the_process(start: Callable[..., Bare]) -> None:
     server = start("start-error")
-    assert server.process.wait(15) == 1
+    assert server.process.wait(30) == 1
     assert "cannot start" in server.log.read_text()
 
 
 def test_connections_wait_until_everything_is_ready(start: Callable[..., Bare]) -> None:
     server = start("slow-start")
     assert server.line() == {"starting": True}
-    started = time.monotonic()
-    assert httpx.get(f"{server.url}/state", timeout=10).status_code == 200
-    assert time.monotonic() - started > 0.5
+    with socket.create_connection(("127.0.0.1", server.port), timeout=0.3) as client:
+        client.sendall(b"GET /state HTTP/1.1\r\nHost: x\r\n\r\n")
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+        assert server.process.stdin is not None
+        server.process.stdin.write(b"go on\n")
+        server.process.stdin.flush()
+        client.settimeout(30)
+        assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
 
 
 def test_sigterm_stops_listening_drains_and_leaves(start: Callable[..., Bare]) -> None:
@@ -213,9 +227,9 @@ def test_sigterm_stops_listening_drains_and_leaves(start: Callable[..., Bare]) -
         assert server.line() == {"stopped": True}
         left = server.line()
         assert (left["left"], left["cancelled"]) == (True, 1)
-        assert server.process.wait(10) == 0
+        assert server.process.wait(30) == 0
         with pytest.raises(Exception, match="1012"):
-            client.recv(timeout=5)
+            client.recv(timeout=30)
 
 
 def test_stopping_in_mid_handshake_or_request_is_clean(start: Callable[..., Bare]) -> None:
@@ -225,7 +239,7 @@ def test_stopping_in_mid_handshake_or_request_is_clean(start: Callable[..., Bare
         client.sendall(b"GET /sta")
         server.until(lambda: server.state() is not None)
         server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(10) == 0
+        assert server.process.wait(30) == 0
     assert "Traceback" not in server.log.read_text()
 
 
@@ -235,4 +249,4 @@ def test_second_signal_cuts_the_drain_short(start: Callable[..., Bare]) -> None:
     server.process.send_signal(signal.SIGTERM)
     assert server.line() == {"stopping": True}
     server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(5) == 0
+    assert server.process.wait(30) == 0

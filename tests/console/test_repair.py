@@ -9,7 +9,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from gateway.console import reasons, repair
+from gateway.console import reasons, repair, shelves
 from gateway.console.repair import EACH, PAGE
 from gateway.models import Audit, Delivery, SetAside, Turn
 from sessions_app import clock
@@ -382,3 +382,16 @@ def test_very_many_are_done_in_parts_and_the_rest_is_told(
     operator.post("/admin/repair/", form, follow=True)
     said = operator.post("/admin/repair/", form, follow=True).content.decode()
     assert "1 dead letter queued again." in said and "are left" not in said
+
+
+def test_a_count_that_stopped_says_so(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = conversation()
+    for number in range(3):
+        turn(session, "failed", upto_seq=1000 * (number + 1))
+    said = page(operator)
+    assert "3 failed turns" in said
+    assert "there may be more" not in said
+    monkeypatch.setattr(shelves, "MANY", 3)
+    said = page(operator)
+    assert "3+ failed turns" in said
+    assert "there may be more" in said

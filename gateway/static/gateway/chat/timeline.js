@@ -2,10 +2,8 @@
 // known by its own id, by the turn it came from, or by the id this page gave it, so that
 // what was streamed or sent becomes history in place.
 
+import { dayOf, sameDay } from "./days.js";
 import { Entry, make } from "./entry.js";
-
-const dayName = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
-const dayYear = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long", year: "numeric" });
 
 export class Timeline {
   #list;
@@ -156,16 +154,4 @@ function compare(a, b) {
   }
   if (a.session !== b.session) return a.session < b.session ? -1 : 1;
   return a.seq - b.seq;
-}
-
-function sameDay(a, b) {
-  return a.toDateString() === b.toDateString();
-}
-
-function dayOf(moment) {
-  const today = new Date();
-  const yesterday = new Date(today.getFullYear(), today.getMonth(), today.getDate() - 1);
-  if (sameDay(moment, today)) return "Today";
-  if (sameDay(moment, yesterday)) return "Yesterday";
-  return (moment.getFullYear() === today.getFullYear() ? dayName : dayYear).format(moment);
 }

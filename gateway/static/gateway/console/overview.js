@@ -1,60 +1,73 @@
-// Keeps the start page up to date: fetches its state every ten seconds and exchanges only
-// the parts that changed, without moving the focus or closing what somebody opened.
+// Keeps the start page up to date: fetches its state every ten seconds and changes only
+// what differs.
+
+import { renew } from "./renew.js";
+import { clock, show, zone } from "./times.js";
 
 const SECONDS = 10;
 
 const state = document.getElementById("state");
 const stale = document.getElementById("stale");
 
-function keepOpen(before, after) {
-  for (const details of before.querySelectorAll("details[open][id]")) {
-    after.querySelector(`#${CSS.escape(details.id)}`)?.setAttribute("open", "");
+// In the reader's own time.
+function dress(part) {
+  part.querySelectorAll("time").forEach(show);
+  for (const place of part.querySelectorAll("[data-zone]")) place.textContent = zone;
+  for (const title of part.querySelectorAll("[data-at] > title")) {
+    const at = new Date(title.parentElement.dataset.at);
+    title.textContent = title.textContent.replace(/^\S+ UTC/, clock.format(at));
   }
-}
-
-function exchange(before, after) {
-  keepOpen(before, after);
-  if (before.isEqualNode(after)) return;
-  const focused = before.contains(document.activeElement) ? document.activeElement : null;
-  before.replaceWith(after);
-  const again = focused?.id
-    ? after.querySelector(`#${CSS.escape(focused.id)}`)
-    : focused?.closest("details[id]") && after.querySelector(
-      `#${CSS.escape(focused.closest("details[id]").id)} > summary`,
-    );
-  again?.focus({ preventScroll: true });
 }
 
 function take(text) {
-  const fresh = new DOMParser().parseFromString(text, "text/html");
+  const fresh = document.importNode(new DOMParser().parseFromString(text, "text/html").body, true);
+  dress(fresh);
   for (const part of fresh.querySelectorAll("section[id], figure[id]")) {
     const old = document.getElementById(part.id);
-    if (old && state.contains(old)) exchange(old, document.importNode(part, true));
+    if (old && state.contains(old)) renew(old, part);
   }
+  document.getElementById("badge")?.replaceChildren(...fresh.querySelector("#badge-now").childNodes);
 }
 
-function say(text) {
-  if (stale.textContent !== text) stale.textContent = text;
+function say(text, ...more) {
+  if (stale.textContent !== text) stale.replaceChildren(text, ...more);
   stale.hidden = !text;
+}
+
+function since() {
+  return state.querySelector(".asof time")?.textContent;
+}
+
+// The page itself asks for the login, and leads back here.
+function loggedOut() {
+  clearInterval(timer);
+  const link = document.createElement("a");
+  link.href = location.pathname;
+  link.textContent = "Log in again";
+  say(`Not up to date: this is how things were at ${since()}. This account may not see more, or has logged out. `, link);
 }
 
 async function look() {
   if (document.hidden) return;
   try {
     const answer = await fetch(state.dataset.source, {
-      redirect: "error",
+      cache: "no-store",
+      redirect: "manual",
       signal: AbortSignal.timeout(SECONDS * 1000),
     });
+    if (answer.type === "opaqueredirect" || answer.status === 403) return loggedOut();
     if (!answer.ok) throw new Error(String(answer.status));
     take(await answer.text());
     say("");
   } catch {
-    const since = state.querySelector(".asof time")?.textContent;
-    say(`Not up to date: this is how things were at ${since} UTC. Trying again.`);
+    say(`Not up to date: this is how things were at ${since()}. Trying again.`);
   }
+  return undefined;
 }
 
+let timer = 0;
 if (state) {
-  setInterval(look, SECONDS * 1000);
+  dress(state);
+  timer = setInterval(look, SECONDS * 1000);
   document.addEventListener("visibilitychange", look);
 }

@@ -3,7 +3,8 @@
 queue      it waits; the next turn answers all that waits. Nothing is done here.
 interrupt  a running turn that a person's words began ends unanswered: its messages stay
            pending, and the session's queued turn, which reaches up to the new message,
-           answers them too. What it had shown on the platform grows on in that turn.
+           answers them too. What it had shown on the platform grows on in that turn,
+           and what was planned and put to it is that turn's.
 debounce   the session's queued turn waits a moment for more, and moves on with each
            message, up to five moments in all. Where a turn runs, it has to wait anyway.
 
@@ -77,6 +78,10 @@ WHERE turn = %s AND NOT turn = '' AND state IN ('queued', 'sending', 'sent')
   AND NOT EXISTS (SELECT 1 FROM gateway_delivery d WHERE d.turn = %s AND NOT d.turn = '')
 """
 
+_INHERIT_PLANNED = """
+UPDATE gateway_occurrence SET turn = %s WHERE state = 'claimed' AND turn = %s
+"""
+
 _OPEN = """
 SELECT t.session_id, t.state, t.queued_at FROM gateway_turn t
 WHERE t.session_id IN ({rows}) AND t.state IN ('queued', 'running')
@@ -111,6 +116,7 @@ def supersede(sessions: list[str], now: datetime) -> dict[str, str]:
     run_each(DROP_PREVIEW, [(turn,) for turn in taken.values()])
     heirs: dict[str, str] = dict(run_rows(_FRESH, [(session,) for session in taken]))
     run_each(_INHERIT, [(heirs[session], turn, heirs[session]) for session, turn in taken.items()])
+    run_each(_INHERIT_PLANNED, [(heirs[session], turn) for session, turn in taken.items()])
     return taken
 
 

@@ -9,12 +9,13 @@ import pytest
 from django.db import OperationalError
 
 from gateway.ledger import firing
+from gateway.ledger.busy import Manners
 from gateway.ledger.firing import fire_due
 from gateway.ledger.outcomes import settle
 from gateway.models import Delivery, Occurrence, Schedule, Turn
 from sessions_app.models import Contact, Message, Session
 from tests.conftest import Clock
-from tests.core.kit import Verbs, sent, statements, texts
+from tests.core.kit import Verbs, inbound, sent, statements, texts
 from tests.schedules.kit import at, next_run, person, plan, rows
 
 HOUR = timedelta(hours=1)
@@ -126,6 +127,24 @@ def test_a_very_long_outage_does_not_fill_the_database(
     assert len(rows()) == 20
     assert rows()[0] == ("skipped", "missed, and 80 times before it")
     assert rows()[-1][0] == "claimed"
+
+
+def test_a_prompt_whose_turn_was_interrupted_ran_when_the_next_one_answers(
+    verbs: Verbs, clock: Clock
+) -> None:
+    verbs.ingest._busy = lambda channel, user, chat: Manners("interrupt")
+    plan(prompt="sum up the day")
+    fire(clock, 3600)
+    verbs.take_in(inbound("1", "and the weather"))  # one turn for both
+    first = verbs.claim_one()
+    verbs.take_in(inbound("2", "in Paris"))
+    settle(clock())
+    assert rows() == [("claimed", "")]
+    second = verbs.claim_one()
+    assert (second.id != first.id, second.waiting) == (True, 3)
+    verbs.answer(second, "quiet and sunny")
+    send(verbs, clock)
+    assert rows() == [("ran", "")]
 
 
 def test_an_occurrence_that_is_there_is_not_done_again(verbs: Verbs, clock: Clock) -> None:

@@ -59,7 +59,7 @@ _DELIVERIES = """
 WITH wanted(session_id, from_seq) AS ({rows})
 SELECT d.session_id, d.key, m.seq, d.part, d.channel, d.chat_id, d.is_group, d.target, d.text,
        d.plain, d.repeated, d.state, d.attempts, d.receipt, d.error_code, d.error_detail, d.trace,
-       d.created_at, d.sent_at, d.status, d.extra
+       d.created_at, d.sent_at, d.failed_at, d.status, d.extra
 FROM wanted w
 JOIN gateway_delivery d ON d.session_id = w.session_id
 LEFT JOIN sessions_app_message m ON m.id = d.message_id
@@ -71,7 +71,7 @@ _ADD_DELIVERIES = """
 INSERT INTO gateway_delivery
     (key, session_id, message_id, part, channel, chat_id, is_group, target, text, plain,
      repeated, state, not_before, attempts, lease_owner, receipt, error_code, error_detail,
-     trace, created_at, sent_at, status, extra)
+     trace, created_at, sent_at, failed_at, status, extra)
 {rows}
 ON CONFLICT DO NOTHING
 RETURNING id
@@ -204,6 +204,7 @@ class Deliveries:
         "trace": json_list,
         "created_at": time,
         "sent_at": optional(time),
+        "failed_at": optional(time),
     }
 
     def read(self, wanted: Sequence[Wanted]) -> dict[str, list[Entry]]:
@@ -230,8 +231,9 @@ class Deliveries:
                     "trace": loads(row[16]),
                     "created_at": written_moment(row[17]),
                     "sent_at": written_moment(row[18]),
-                    "status": row[19],
-                    "extra": loads(row[20]),
+                    "failed_at": written_moment(row[19]),
+                    "status": row[20],
+                    "extra": loads(row[21]),
                 }
             )
         return found
@@ -268,6 +270,7 @@ class Deliveries:
             dumps(d["trace"]),
             moment(d["created_at"]),
             moment(d["sent_at"]),
+            moment(d["failed_at"]),
             d["status"],
             dumps(d["extra"]),
         )

@@ -110,5 +110,5 @@ def make_composer() -> Composer:
 def _button(one: Mapping[str, Any]) -> dict[str, str] | None:
     """A button as an agent asked for it; without a value its text is what it says."""
     text = clean(str(one.get("text") or "")).strip()[:MAX_BUTTON]
-    value = clean(str(one.get("value") or text))
+    value = clean(str(one.get("value") or "")) or text
     return {"text": text, "value": value} if text else None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from django.db import connection
+from django.db import connection, connections
 
 from adapters.base import Adapter, Capabilities, Inbound, Outbound, Problem, Receipt
 from gateway.channels import Rules
@@ -215,6 +215,18 @@ class TestChat(Adapter):
     def said(self) -> list[str]:
         """The texts that were handed to the platform."""
         return [outbound.text for outbound in self.sent]
+
+
+async def in_thread(work: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """What `work` returns, in a thread whose connections to the database are closed again."""
+
+    def run() -> Any:
+        try:
+            return work(*arguments, **named)
+        finally:
+            connections.close_all()
+
+    return await asyncio.to_thread(run)
 
 
 async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:

@@ -85,6 +85,11 @@ def test_buttons_stand_under_the_last_text_or_are_lines_of_it() -> None:
     assert answer(RICH, buttons=many)[0].text.endswith("• 3")
 
 
+def test_a_value_of_which_nothing_is_left_is_the_text() -> None:
+    offered = {"buttons": [{"text": "Yes", "value": "Yes"}]}
+    assert answer(RICH, buttons=[{"text": "Yes", "value": "\0"}]) == [Part("look", offered)]
+
+
 def test_buttons_without_a_text_get_one() -> None:
     offered = {"buttons": [{"text": "Yes", "value": "y"}]}
     buttons = [{"text": "Yes", "value": "y"}]

@@ -23,7 +23,7 @@ from gateway.agents.base import Event, Final, Question, Token
 from gateway.ledger.recovery import take_over
 from gateway.models import Delivery, Turn
 from tests.core.house import House
-from tests.core.kit import TestChat, inbound, until
+from tests.core.kit import TestChat, in_thread, inbound, until
 
 pytestmark = pytest.mark.usefixtures("agent")
 
@@ -269,7 +269,7 @@ async def test_after_a_crash_the_new_attempt_goes_on_in_the_old_message() -> Non
         agent.say("Half")
         await until(growing(chat, "Half"))
         await house.settled(lambda: Delivery.objects.filter(state="sent").exists())
-    await asyncio.to_thread(take_over, "main/another")
+    await in_thread(take_over, "main/another")
     again = Told()
     async with House(again, chat=chat) as house:
         again.say("Whole")
@@ -290,7 +290,7 @@ async def test_a_crash_while_the_last_edit_is_made_repeats_the_edit_only() -> No
         await house.read(
             lambda: Delivery.objects.update(state="sending", lease_owner="main/dead", sent_at=None)
         )
-    await asyncio.to_thread(take_over, "main/another")
+    await in_thread(take_over, "main/another")
     async with House(agent, chat=chat) as house:
         (row,) = await over(house)
     assert chat.board == {"m1": "Half and half"}

@@ -24,7 +24,7 @@ from gateway.models import Delivery, Turn
 from sessions_app import archive
 from sessions_app.models import Session
 from tests.conftest import Clock
-from tests.core.kit import IDLE, Verbs, inbound, sent, until
+from tests.core.kit import IDLE, Verbs, in_thread, inbound, sent, until
 from tests.e2e.world import World, wait_until, world
 from tests.files.kit import (
     converse,
@@ -239,7 +239,7 @@ async def test_a_full_disk_stops_nothing_and_is_said(
 ) -> None:
     monkeypatch.setattr(archiving, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(archiving, "RETRY_SECONDS", 0.05)
-    await asyncio.to_thread(_one_ended, verbs, clock)
+    await in_thread(_one_ended, verbs, clock)
     works, full = os.fsync, True
 
     def fsync(handle: int) -> None:
@@ -294,7 +294,7 @@ def _one_ended(verbs: Verbs, clock: Clock) -> None:
 async def test_the_setting_decides(
     verbs: Verbs, clock: Clock, data_dir: Path, mode: str, folders: list[str]
 ) -> None:
-    await asyncio.to_thread(_one_ended, verbs, clock)
+    await in_thread(_one_ended, verbs, clock)
     filing = Filing(mode, data_dir)
     await filing.stop()
     assert [path.name for path in data_dir.iterdir()] == folders

@@ -22,7 +22,16 @@ from gateway.turns import RunnerSettings
 from sessions_app.models import Message
 from tests.conftest import Clock
 from tests.core.house import House, at_points
-from tests.core.kit import Verbs, dispositions, history_of, in_group, inbound, turns, until
+from tests.core.kit import (
+    Verbs,
+    dispositions,
+    history_of,
+    in_group,
+    in_thread,
+    inbound,
+    turns,
+    until,
+)
 from tests.core.test_preview import Board, growing, over
 from tests.core.test_runner import Stuck
 from tests.core.test_storm import unanswered
@@ -249,7 +258,7 @@ def test_others_do_not_wait_with_it_and_a_pause_survives_a_restart(
 
 
 async def test_a_pause_ends_by_itself(agent: Agent) -> None:
-    await asyncio.to_thread(Agent.objects.update, busy="debounce", debounce_seconds=0.05)
+    await in_thread(Agent.objects.update, busy="debounce", debounce_seconds=0.05)
     async with House() as house:
         await house.write(inbound("1", "a"))
         await house.write(inbound("2", "b"))
@@ -266,7 +275,7 @@ async def test_in_a_storm_every_message_is_answered_once_and_in_order(
     seed: int, busy: str, agent: Agent
 ) -> None:
     """OC 121831, OC 139847: interruptions, retries, duplicates, a database that fails."""
-    await asyncio.to_thread(Agent.objects.update, busy=busy, debounce_seconds=0.01)
+    await in_thread(Agent.objects.update, busy=busy, debounce_seconds=0.01)
     rng = random.Random(seed)
 
     async def moody(question: Question) -> AsyncIterator[Event]:

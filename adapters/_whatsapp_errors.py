@@ -25,7 +25,8 @@ AGAIN = (1, 2, 131000, 131016, 131057)
 """Graph's own trouble: it says that it did nothing."""
 
 DOWN = (0, 3, 190, 368, 131031, 131042, 131045)
-PERMISSION = (10, 131005, *range(200, 300))
+NOT_PERMITTED = (10, 131005, *range(200, 300))
+PERMISSION = "whatsapp_business_messaging"
 WINDOW = 131047
 MAX_TEMPLATE_CODE = range(132000, 133000)
 
@@ -34,12 +35,11 @@ class OutsideWindow(Refused):
     """More than 24 hours since the person wrote: only templates are taken."""
 
 
-class NotPermitted(ChannelDown):
-    """The token is good, but it lacks the permission for this call."""
+def translated(answer: Answer, *secrets: str, upload: bool = False) -> SendError:
+    """The error that an answer without a result stands for; `upload`: of a file's upload.
 
-
-def translated(answer: Answer, *secrets: str) -> SendError:
-    """The error that an answer without a result stands for."""
+    Where only uploads are not permitted, texts may still go out.
+    """
     error = (answer.data or {}).get("error")
     if not isinstance(error, dict) or type(error.get("code")) is not int:
         return _by_status(answer)
@@ -49,9 +49,9 @@ def translated(answer: Answer, *secrets: str) -> SendError:
         return RateLimited(detail, wait, "bot" if code in FOR_ALL else "lane")
     if code == WINDOW:
         return OutsideWindow(f"outside the 24-hour window, only templates go out: {detail}")
-    if code in PERMISSION:
-        return NotPermitted(detail)
-    if code in DOWN:
+    if code in NOT_PERMITTED and upload:
+        return Refused(f"no permission to upload files ({PERMISSION}): {detail}")
+    if code in (*DOWN, *NOT_PERMITTED):
         return ChannelDown(detail)
     if code in AGAIN or error.get("is_transient") is True:
         return Transient(detail) if answer.status < 500 else Unsure(detail)

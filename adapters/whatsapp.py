@@ -28,7 +28,7 @@ import httpx
 from adapters._dialect import Dialect, render
 from adapters._http import Multipart
 from adapters._phone import e164
-from adapters._rest import UPLOAD_SECONDS, Rest, decode
+from adapters._rest import ANSWER_SECONDS, UPLOAD_SECONDS, Rest, decode
 from adapters._text import clean, length
 from adapters._webhook import check_signature, missing, needs_https
 from adapters._whatsapp_content import (
@@ -40,7 +40,7 @@ from adapters._whatsapp_content import (
     as_text,
     uploadable,
 )
-from adapters._whatsapp_errors import NotPermitted, OutsideWindow, translated
+from adapters._whatsapp_errors import OutsideWindow, translated
 from adapters._whatsapp_update import read_webhook
 from adapters.base import (
     Adapter,
@@ -66,7 +66,6 @@ from adapters.base import (
 GRAPH = "https://graph.facebook.com"
 MEGABYTE = 1024 * 1024
 MAX_PARAMETER = 1024
-PERMISSION = "whatsapp_business_messaging"
 
 MARKS = Dialect(bold="*", italic="_", strike="~", code="`", fence="```")
 
@@ -197,9 +196,6 @@ class WhatsappAdapter(Adapter):
             answer = await self._call("POST", path, body=Multipart(form, "file", taken))
         except Unsure as failure:
             raise Transient(failure.detail) from None
-        except NotPermitted as failure:  # of this call: texts may still go out
-            detail = f"no permission to upload files ({PERMISSION}): {failure.detail}"
-            raise Refused(detail) from None
         if not isinstance(handle := answer.get("id"), str):
             raise Transient("an upload without an id")
         return as_file(taken, handle, caption)
@@ -240,12 +236,13 @@ class WhatsappAdapter(Adapter):
             await self._call("POST", path, data={**read, **more})
 
     async def _call(self, method: str, path: str, **content: Any) -> dict[str, Any]:
-        upload = UPLOAD_SECONDS if "body" in content else 20.0
+        upload = "body" in content
+        seconds = UPLOAD_SECONDS if upload else ANSWER_SECONDS
         url = f"{self._base}/{path}"
-        answer = await self._rest.call(method, url, self._bearer, seconds=upload, **content)
+        answer = await self._rest.call(method, url, self._bearer, seconds=seconds, **content)
         if answer.status == 200 and answer.data is not None:
             return answer.data
-        raise translated(answer, self._config.token)
+        raise translated(answer, self._config.token, upload=upload)
 
     # --- files --------------------------------------------------------------
 

@@ -150,7 +150,7 @@ class WhatsappAdapter(Adapter):
             return await self._send(outbound, await self._content(outbound))
         except OutsideWindow as refusal:
             if not self._has_template(outbound):
-                raise
+                raise Refused(refusal.detail) from None
             try:
                 return await self._send(outbound, self._template(outbound.text))
             except OutsideWindow:

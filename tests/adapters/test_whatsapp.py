@@ -174,8 +174,9 @@ async def test_after_a_day_of_silence_the_template_carries_the_text(
     at: WhatsappHarness, fake: FakeWhatsapp, transport: httpx.AsyncBaseTransport
 ) -> None:
     fake.close_window(PERSON)
-    with pytest.raises(Refused, match="24-hour"):
+    with pytest.raises(Refused, match="24-hour") as caught:
         await WhatsappAdapter(at.config(), transport).send(out("hi"))
+    assert type(caught.value) is Refused  # its name is the code that operators look up
     adapter = WhatsappAdapter(at.config(template="note", template_language="de"), transport)
     await adapter.send(out("two\nlines"))
     assert fake.texts() == ["[note] two lines"]

@@ -54,10 +54,10 @@ def retry_delivery(request: HttpRequest, delivery_id: Word) -> DeliveryOut:
 
 @router.post("/{delivery_id}/discard", response=DeliveryOut, auth=WRITE)
 def discard_delivery(request: HttpRequest, delivery_id: Word) -> DeliveryOut:
-    """Let a part go that failed, expired or is unsure."""
+    """Let a part go that failed, expired, is unsure or waits to be sent."""
     caller = caller_of(request)
     if not operate.discard_deliveries(caller.name, [_delivery(caller, delivery_id).pk]):
-        raise Problem(409, "This part waits, was sent, or was let go already.")
+        raise Problem(409, "This part is being sent, was sent, or was let go already.")
     return delivery_out(_delivery(caller, delivery_id))
 
 

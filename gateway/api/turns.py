@@ -53,10 +53,10 @@ def cancel_turn(request: HttpRequest, turn_id: Word) -> TurnOut:
 
 @router.post("/{turn_id}/requeue", response=TurnOut, auth=WRITE)
 def requeue_turn(request: HttpRequest, turn_id: Word) -> TurnOut:
-    """Ask again where the answer failed."""
+    """Ask again where the answer failed or was stopped."""
     caller = caller_of(request)
     if not operate.requeue_turns(caller.name, [_turn(caller, turn_id).pk]):
-        raise Problem(409, "This turn has not failed.")
+        raise Problem(409, "This turn has neither failed nor been stopped.")
     return turn_out(_turn(caller, turn_id))
 
 

@@ -63,7 +63,9 @@ restore_sessions = action(
 )
 cancel_turns = action(operate.cancel_turns, "Stop the selected turns", "stopped")
 requeue_turns = action(
-    operate.requeue_turns, "Ask again for the selected failed or quarantined turns", "queued again"
+    operate.requeue_turns,
+    "Ask again for the selected failed, quarantined or stopped turns",
+    "queued again",
 )
 discard_turns = action(
     operate.discard_turns, "Let the selected quarantined turns go", "failed for good"
@@ -72,7 +74,7 @@ retry_deliveries = action(
     operate.retry_deliveries, "Send the selected dead letters again", "queued again"
 )
 discard_deliveries = action(
-    operate.discard_deliveries, "Let the selected dead letters go", "discarded"
+    operate.discard_deliveries, "Let the selected dead letters and waiting parts go", "discarded"
 )
 
 approve_pairings = action(

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from gateway.console.kept import Kept, files_of
+from gateway.ledger.operate import TAKEN
 from gateway.models import Delivery, Turn
 from gateway.traces import counted, merged
 from sessions_app.models import SEQ_STEP, Message, Session
@@ -89,6 +90,11 @@ class Part:
         return self.row.state in DEAD
 
     @property
+    def waiting(self) -> bool:
+        """It has not gone out yet, and holds up what comes after it."""
+        return self.row.state == Delivery.State.QUEUED
+
+    @property
     def number(self) -> int:
         """Counted from one."""
         return self.row.part + 1
@@ -135,6 +141,11 @@ class Call:
     def stuck(self) -> bool:
         """It failed: it can be tried again."""
         return self.row.state in STUCK
+
+    @property
+    def stopped(self) -> bool:
+        """Somebody stopped it: it can be asked again, unlike what another took the place of."""
+        return self.row.state == Turn.State.CANCELLED and self.row.error_code not in TAKEN
 
     @property
     def quarantined(self) -> bool:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from django.db import models, transaction
-from django.db.models import F, Max, QuerySet
+from django.db.models import F, Max, Q, QuerySet
 from django.db.models.functions import Greatest
 
 from gateway import channels
@@ -24,10 +24,17 @@ from gateway.ledger.handover import HANDED_OVER
 from gateway.ledger.undelivered import note_undelivered
 from gateway.models import Audit, Delivery, Turn
 from sessions_app import clock
+from sessions_app.history import COMMAND
 from sessions_app.models import Attachment, Message, Session
 
 OPEN = (Turn.State.QUEUED, Turn.State.RUNNING)
 BAD = (Turn.State.QUARANTINED, Turn.State.FAILED)
+TAKEN = (SUPERSEDED, HANDED_OVER)
+"""Error codes of cancelled turns whose messages somebody else answers; nobody stopped those."""
+
+AGAIN = Q(state__in=BAD) | Q(state=Turn.State.CANCELLED) & ~Q(error_code__in=TAKEN)
+"""Turns that can be asked again: those that ended badly, and those that somebody stopped."""
+
 DEAD = (Delivery.State.FAILED, Delivery.State.EXPIRED, Delivery.State.UNSURE)
 
 DISCARDED = "discarded"
@@ -48,28 +55,31 @@ def cancel_turns(actor: str, turn_ids: Iterable[str]) -> int:
 
 
 def requeue_turns(actor: str, turn_ids: Iterable[str]) -> int:
-    """Ask again where the answer failed: what the turn was to answer is pending again.
+    """Ask again where the answer failed or was stopped: what it was to answer is pending again.
 
     Its count of calls goes on, for it is the fence; so a turn that had used up its
     tries gets one more. Later turns of the session that wait, wait for it.
     """
     now = clock.now()
     with transaction.atomic():
-        turns = _hold(Turn.objects.filter(state__in=BAD), turn_ids)
+        turns = _hold(Turn.objects.filter(AGAIN), turn_ids)
         Turn.objects.filter(pk__in=[turn.pk for turn in turns]).update(
             state=Turn.State.QUEUED,
             # 0 is for turns never begun, of which a session has one at most
             attempts=Greatest(F("attempts"), 1),
             crashes=0,
             not_before=now,
+            partial_text="",
             error_code="",
             error_detail="",
             ended_at=None,
         )
         for turn in turns:
-            _messages(turn, Message.Disposition.FAILED, _before(turn)).update(
-                disposition=Message.Disposition.PENDING
-            )
+            stopped = turn.state == Turn.State.CANCELLED
+            was = Message.Disposition.SILENT if stopped else Message.Disposition.FAILED
+            # a command among them was obeyed then, and is no question
+            asked = _messages(turn, was, _before(turn)).exclude(context__has_key=COMMAND)
+            asked.update(disposition=Message.Disposition.PENDING)
         # an answer will stand among messages that the agent's history may have passed
         _revise({turn.session_id for turn in turns})
         return _note(actor, "requeue_turn", [(turn.pk, _was(turn)) for turn in turns], now)
@@ -125,13 +135,17 @@ def retry_deliveries(actor: str, delivery_ids: Iterable[int]) -> int:
 
 
 def discard_deliveries(actor: str, delivery_ids: Iterable[int]) -> int:
-    """Let dead letters go: they failed for good, and wait for nobody any more."""
+    """Let dead letters go, and what waits to be sent: nobody waits for them any more.
+
+    A part that waits holds up its lane; the next one goes out as soon as it is let go.
+    """
     now = clock.now()
     with transaction.atomic():
-        waiting = Delivery.objects.filter(state__in=DEAD).exclude(error_code=DISCARDED)
+        gone = (*DEAD, Delivery.State.QUEUED)
+        waiting = Delivery.objects.filter(state__in=gone).exclude(error_code=DISCARDED)
         letters = _hold(waiting, delivery_ids)
         Delivery.objects.filter(pk__in=[letter.pk for letter in letters]).update(
-            state=Delivery.State.FAILED, error_code=DISCARDED
+            state=Delivery.State.FAILED, error_code=DISCARDED, failed_at=now
         )
         note_undelivered([letter.pk for letter in letters])
         notes = [(letter.key, _was(letter)) for letter in letters]
@@ -166,7 +180,7 @@ def hand_over(actor: str, session_ids: Iterable[str], handler: str) -> int:
         Session.objects.filter(pk__in=ids).update(handler=handler, fence=F("fence") + 1)
         turns = list(Turn.objects.filter(state__in=OPEN, session__in=ids).select_for_update())
         disposition = Message.Disposition.HANDED_OVER
-        _cancel(actor, turns, {"because": HANDED_OVER}, disposition)
+        _cancel(actor, turns, {"because": HANDED_OVER}, disposition, HANDED_OVER)
         notes = [(session.pk, {"handler": session.handler}) for session in sessions]
         return _note(actor, "hand_over", notes, now)
 
@@ -199,10 +213,12 @@ def _cancel(
     turns: Sequence[Turn],
     detail: dict[str, Any],
     disposition: str = Message.Disposition.SILENT,
+    code: str = "",
 ) -> int:
     now = clock.now()
+    why = {"error_code": code} if code else {}
     Turn.objects.filter(pk__in=[turn.pk for turn in turns]).update(
-        state=Turn.State.CANCELLED, ended_at=now, lease_owner="", lease_until=None
+        state=Turn.State.CANCELLED, ended_at=now, lease_owner="", lease_until=None, **why
     )
     for turn in turns:
         _messages(turn, Message.Disposition.PENDING, _before(turn, state__in=OPEN)).update(

@@ -69,6 +69,7 @@ def test_turn_is_stopped_and_asked_again() -> None:
     caller = program()
     assert caller.post(f"/turns/{turn.pk}/cancel").json()["state"] == "cancelled"
     refused(caller.post(f"/turns/{turn.pk}/cancel"), 409)
+    assert caller.post(f"/turns/{turn.pk}/requeue").json()["state"] == "queued"
     refused(caller.post(f"/turns/{turn.pk}/requeue"), 409)
     Turn.objects.update(state="failed", error_code="unreachable")
     assert caller.get("/turns?state=failed").json()["items"][0]["error_code"] == "unreachable"
@@ -84,6 +85,7 @@ def test_delivery_is_sent_again_and_let_go() -> None:
     caller = program()
     assert caller.get(f"/deliveries/{part.key}").json()["state"] == "failed"
     assert caller.post(f"/deliveries/{part.key}/retry").json()["state"] == "queued"
+    Delivery.objects.update(state="sending")
     refused(caller.post(f"/deliveries/{part.key}/discard"), 409)
     Delivery.objects.update(state="expired")
     gone = caller.post(f"/deliveries/{part.key}/discard").json()

@@ -115,6 +115,26 @@ def test_viewer_sees_and_cannot_step_in(session: Session) -> None:
     assert not Audit.objects.exists()
 
 
+def test_a_stopped_turn_is_asked_again_and_a_waiting_part_let_go() -> None:
+    session = things.conversation()
+    stopped = things.turn(session, "cancelled", code="", error_code="")
+    taken = things.turn(session, "cancelled", "superseded")
+    waiting = things.letter(
+        session, "", state="queued", error_code="", message=Message.objects.get()
+    )
+    operator = login("operator")
+    page = shown(operator, session)
+    assert f'value="again:{stopped.pk}"' in page and f'value="again:{taken.pk}"' not in page
+    assert f'value="drop:{waiting.pk}"' in page and f'value="send:{waiting.pk}"' not in page
+    assert act(operator, session, f"again:{stopped.pk}") == 302
+    assert act(operator, session, f"drop:{waiting.pk}") == 302
+    stopped.refresh_from_db()
+    waiting.refresh_from_db()
+    assert (stopped.state, waiting.error_code) == ("queued", "discarded")
+    actions = Audit.objects.order_by("pk").values_list("actor", "action")
+    assert list(actions) == [("operator", "requeue_turn"), ("operator", "discard_delivery")]
+
+
 def test_who_may_not_see_messages_sees_no_conversation(session: Session) -> None:
     nobody = login("nobody")
     part = reverse("admin:conversation-entries", args=(session.pk,))

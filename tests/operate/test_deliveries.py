@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.core.kit import TestChat, Verbs, queue, sent
 from tests.core.outbox import over, put, results, script
 
 BOSS = "boss"
+DAY = timedelta(days=1)
 MAX_AGE = 3600
 HOLD = SenderSettings(unsure="hold", mark="(again)", retry_seconds=0.001)
 
@@ -52,10 +54,24 @@ def test_dead_letter_waits_to_be_sent_again(verbs: Verbs, state: str) -> None:
 def test_what_is_not_dead_is_left_alone(verbs: Verbs, state: str) -> None:
     row = dead(state=state)
     assert operate.retry_deliveries(BOSS, [row.pk]) == 0
-    assert operate.discard_deliveries(BOSS, [row.pk]) == 0
+    assert state == "queued" or operate.discard_deliveries(BOSS, [row.pk]) == 0
     row.refresh_from_db()
     assert row.state == state and row.attempts == 3
     assert not Audit.objects.exists()
+
+
+def test_a_part_that_waits_is_let_go_and_frees_its_lane(verbs: Verbs, clock: Clock) -> None:
+    held = queue("held", attempts=2, error_code="transient", not_before=clock.time + DAY)
+    queue("behind it")
+    assert verbs.send() == []
+    assert operate.discard_deliveries(BOSS, [held.pk]) == 1
+    held.refresh_from_db()
+    assert (held.state, held.error_code) == ("failed", "discarded")
+    assert [claim.outbound.text for claim in verbs.send()] == ["behind it"]
+    note = Audit.objects.get()
+    assert (note.actor, note.action, note.row) == (BOSS, "discard_delivery", held.key)
+    assert note.detail["state"] == "queued"
+    assert operate.retry_deliveries(BOSS, [held.pk]) == 1
 
 
 def test_retried_part_goes_first_in_its_lane(verbs: Verbs) -> None:

@@ -102,6 +102,46 @@ def test_cancelling_the_later_turn_leaves_the_earlier_its_messages(verbs: Verbs)
     assert dispositions() == {"one": "answered", "two": "silent"}
 
 
+def test_a_turn_that_somebody_stopped_can_be_asked_again(verbs: Verbs) -> None:
+    verbs.take_in(inbound("m0", "/stop"), inbound("m1", "one"))
+    turn = verbs.claim_one()
+    verbs.take_in(inbound("m2", "two"))
+    operate.cancel_turns(BOSS, [turn.id])
+    assert operate.requeue_turns(BOSS, [turn.id]) == 1
+    assert dispositions() == {"/stop": "silent", "one": "pending", "two": "pending"}
+    assert audit()[-1] == (BOSS, "requeue_turn", turn.id)
+    verbs.answer(verbs.claim_one(), "to one")
+    assert dispositions()["one"] == "answered"
+
+
+def test_a_turn_that_its_person_stopped_can_be_asked_again(verbs: Verbs) -> None:
+    verbs.take_in(inbound("m1", "one"))
+    turn = verbs.claim_one()
+    verbs.take_in(inbound("m2", "/stop"))
+    assert Turn.objects.get(pk=turn.id).state == "cancelled"
+    assert operate.requeue_turns(BOSS, [turn.id]) == 1
+    assert dispositions() == {"one": "pending", "/stop": "silent"}
+    verbs.answer(verbs.claim_one(), "to one")
+    assert dispositions() == {"one": "answered", "/stop": "silent"}
+
+
+@pytest.mark.parametrize("code", operate.TAKEN)
+def test_a_turn_whose_messages_are_another_ones_is_not_asked_again(verbs: Verbs, code: str) -> None:
+    verbs.take_in(inbound("m1", "one"))
+    turn = verbs.claim_one()
+    operate.cancel_turns(BOSS, [turn.id])
+    Turn.objects.update(error_code=code)
+    assert operate.requeue_turns(BOSS, [turn.id]) == 0
+    assert Turn.objects.get().state == "cancelled"
+
+
+def test_a_turn_stopped_by_a_hand_over_is_not_asked_again(verbs: Verbs) -> None:
+    verbs.take_in(inbound("m1", "one"))
+    turn = verbs.claim_one()
+    operate.hand_over(BOSS, [turn.session], "operator")
+    assert operate.requeue_turns(BOSS, [turn.id]) == 0
+
+
 def test_both_turns_of_a_session_can_be_cancelled_at_once(verbs: Verbs) -> None:
     verbs.take_in(inbound("m1", "one"))
     verbs.claim_one()

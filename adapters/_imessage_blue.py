@@ -1,13 +1,15 @@
 """iMessage by a BlueBubbles server: its REST API, its webhook, and what the webhook missed.
 
 Facts (from the server's source): the password goes in the query of every call;
-the webhook is unsigned, called once and never again, so messages are also asked
-for from the last known time on; a send answers when its row is in chat.db.
+the webhook is unsigned, called once and never again, so messages are asked for
+from the last known time on, every few seconds and when the webhook is called:
+what it missed comes before what it brings. A send answers when its row is in chat.db.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 from collections.abc import AsyncIterator
 from typing import Any
@@ -43,11 +45,15 @@ from adapters.base import (
 
 EVENTS = ("new-message", "updated-message")
 MAX_SEEN = 10_000
-PAGE = 100
+PAGE = 500
 POLL_SECONDS = 5.0
+GATHER_SECONDS = 0.2
+"""The shortest pause between two looks, however often the webhook is called."""
+
 OVERLAP_MS = 120_000
 """How far back each look goes: the server's order is not exact. What was seen is passed over."""
 
+FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 
 Version = tuple[str, str | int]
@@ -63,7 +69,9 @@ class BlueBubbles:
         self._rest = Rest(http, config.password, quote(config.password, safe=""))
         self.events = Events(config.name)
         self._seen: Kept[Version] = Kept(MAX_SEEN)
-        self._early: dict[str, Inbound] | None = None
+        self._brought: dict[str, Inbound] | None = None
+        self._floor = 0  # in milliseconds: what was written before it, no look will find
+        self._called = asyncio.Event()
         self._began_ms: int | None = None
 
     async def open(self, webhook_url: str | None) -> None:
@@ -72,7 +80,7 @@ class BlueBubbles:
         self._first()
         if webhook_url is None or not self._secret:
             return
-        self._early = {}
+        self._brought = {}
         url = f"{webhook_url}?{urlencode({'secret': self._secret})}"
         known = await self._call("GET", "/webhook")
         if not any(isinstance(one, dict) and one.get("url") == url for one in known or ()):
@@ -136,7 +144,7 @@ class BlueBubbles:
             raise Forbidden("wrong or missing secret")
 
     def parse(self, request: Request) -> list[Inbound | Rejected]:
-        """The one event of a call."""
+        """The one event of a call. A new message is left to the next look, which is at once."""
         event = decode(request.body)
         kind = event.get("type")
         if kind not in EVENTS:
@@ -147,22 +155,32 @@ class BlueBubbles:
             found = self.events.read(obj(event, "data"))
         except Unreadable as error:
             return [rejected(event.get("data"), error)]
-        if self._early is not None:  # what was missed comes first: this waits for it
-            self._early[found.external_id] = found
-            raise Unsupported("is handed over behind what was missed")
-        return [found]
+        if self._brought is None or date_of(event["data"]) < self._floor:
+            return [found]
+        self._brought[found.external_id] = found
+        self._called.set()
+        raise Unsupported("is handed over behind what was missed")
 
     async def listen(self, inlet: Inlet) -> None:
-        """Ask for what is new, again and again; the webhook is only quicker."""
+        """Ask for what is new, again and again; the webhook only says when."""
+        try:
+            await self._listen(inlet)
+        finally:
+            self._brought = None
+
+    async def _listen(self, inlet: Inlet) -> None:
         cursor = await inlet.cursor()
         known = cursor.value if cursor else ""
         after = int(known) if known.isdecimal() else self._first()
         if not known:
             await inlet.accept([], str(after))
-        pause = POLL_SECONDS
+        pause = FIRST_PAUSE_SECONDS
         while True:
+            self._called.clear()
+            self._floor = after - OVERLAP_MS if known else after
+            brought = list((self._brought or {}).values())
             try:
-                messages = await self._query(after - OVERLAP_MS if known else after)
+                messages = await self._query(self._floor)
             except ChannelDown:
                 raise
             except SendError as failure:
@@ -171,28 +189,31 @@ class BlueBubbles:
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 continue
             inlet.alive()
-            pause = POLL_SECONDS
+            pause = FIRST_PAUSE_SECONDS
             newest = max([after, *(date_of(message) for message in messages)])
             new = self._new(messages)
-            arrivals = [*new.values(), *self._waited(messages)]
+            arrivals = [*new.values(), *_not_among(messages, brought)]
             if arrivals or newest > after:
                 await inlet.accept(arrivals, str(newest))
             for version in new:
                 self._seen.add(version)
+            for one in brought:
+                (self._brought or {}).pop(one.external_id, None)
             after, known = newest, str(newest)
-            await asyncio.sleep(POLL_SECONDS)
+            await self._wait()
+
+    async def _wait(self) -> None:
+        """Until the webhook is called, or a few seconds have passed."""
+        await asyncio.sleep(min(GATHER_SECONDS, POLL_SECONDS))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._called.wait()
 
     def _first(self) -> int:
         """Where the very first start begins, in milliseconds: at the first call. Asked for
         before the channel counts as up: nothing falls between that and the first look."""
         self._began_ms = self._began_ms or int(now() * 1000)
         return self._began_ms
-
-    def _waited(self, messages: list[Json]) -> list[Inbound]:
-        """What the webhook brought before the first look, and that look did not see yet."""
-        early, self._early = self._early or {}, None
-        seen = {message.get("guid") for message in messages}
-        return [one for one in early.values() if one.external_id not in seen]
 
     def _new(self, messages: list[Json]) -> dict[Version, Inbound | Rejected]:
         """Those that no earlier look has handed over."""
@@ -276,3 +297,9 @@ class BlueBubbles:
 
     def _url(self, path: str) -> str:
         return f"{self._base}{path}?{urlencode({'password': self._password})}"
+
+
+def _not_among(messages: list[Json], brought: list[Inbound]) -> list[Inbound]:
+    """What the webhook brought before a look, and that look did not find."""
+    found = {message.get("guid") for message in messages}
+    return [one for one in brought if one.external_id not in found]

@@ -135,6 +135,7 @@ async def test_what_was_missed_is_asked_for_from_the_last_time_on(
     adapter: ImessageAdapter, fake: FakeBlueBubbles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("adapters._imessage_blue.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("adapters._imessage_blue.PAGE", 100)
     fake.say(5, "long ago", dateCreated=1_700_000_000_000)
     inlet = RecordingInlet()
     await listening(adapter, inlet, lambda: inlet.position)
@@ -178,6 +179,35 @@ async def test_what_the_webhook_brings_first_waits_for_what_was_missed(
     assert texts == ["missed", "seen by both", "newest"]
     (found,) = adapter.parse(at.delivery("now at once"))
     assert isinstance(found, Inbound)
+
+
+async def test_a_call_of_the_webhook_brings_a_look_and_what_it_missed_comes_first(
+    adapter: ImessageAdapter,
+    at: ImessageHarness,
+    fake: FakeBlueBubbles,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("adapters._imessage_blue.POLL_SECONDS", 3600.0)
+    monkeypatch.setattr("adapters._imessage_blue.GATHER_SECONDS", 0.0)
+    await adapter.open("http://127.0.0.1:1/webhooks/imessage")
+    inlet = RecordingInlet()
+    inlet.position = Cursor(str(int(time.time() * 1000)), 0.0)
+    task = asyncio.create_task(adapter.listen(inlet))
+    while not fake.called("query"):
+        await asyncio.sleep(0.01)
+    fake.say(5, "missed", missed=True)
+    called = fake.say(5, "called for", missed=True)
+    with pytest.raises(Unsupported, match="behind what was missed"):
+        event = {"type": "new-message", "data": called}
+        adapter.parse(at.signed(json.dumps(event).encode()))
+    while len(inlet.arrivals) < 2:
+        await asyncio.sleep(0.01)
+    texts = [one.text for one in inlet.arrivals if isinstance(one, Inbound)]
+    assert texts == ["missed", "called for"]
+    (late,) = adapter.parse(at.delivery("written long ago"))  # no look would find it
+    assert isinstance(late, Inbound)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_one_that_cannot_be_read_blocks_no_other(
@@ -241,7 +271,7 @@ async def test_in_groups_a_reply_to_us_is_for_us(
 async def test_a_server_that_is_away_is_asked_again(
     adapter: ImessageAdapter, fake: FakeBlueBubbles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapters._imessage_blue.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("adapters._imessage_blue.FIRST_PAUSE_SECONDS", 0.01)
     told: list[str] = []
 
     class Patient(RecordingInlet):

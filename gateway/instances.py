@@ -30,6 +30,9 @@ LAST_WORDS_SECONDS = 1.0
 FIRST_PAUSE, LONGEST_PAUSE, HEALTHY_SECONDS = 0.5, 30.0, 60.0
 PROBE_PAUSE = 0.05
 
+_given: set[int] = set()
+"""Ports of programs that start or run: one that starts does not listen yet."""
+
 Probe = Callable[[Target], Awaitable[str | None]]
 """Why a target is not healthy; None where it is."""
 
@@ -148,7 +151,13 @@ class Instance:
 
     async def _run_once(self) -> str:
         """Returns in words how it ended."""
-        self._port = free_port()
+        self._port = take_port()
+        try:
+            return await self._live()
+        finally:
+            give_back(self._port)
+
+    async def _live(self) -> str:
         try:
             child = await spawn(self._command(), self._environment(), self._care.stop_seconds)
         except (OSError, ValueError) as error:
@@ -208,9 +217,18 @@ class Instance:
         self._logger.log(level, "%s%s", whose, line[:MAX_LINE])
 
 
-def free_port() -> int:
-    """A port of this machine that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def take_port() -> int:
+    """A port of this machine that nobody listens on now, and no program of ours was given."""
+    with contextlib.ExitStack() as stack:
+        while True:  # those we may not take are held meanwhile, so that others come
+            probe = stack.enter_context(socket.socket())
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+            if port not in _given:
+                _given.add(port)
+                return port
+
+
+def give_back(port: int) -> None:
+    """The program that was given this port has ended."""
+    _given.discard(port)

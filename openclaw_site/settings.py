@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import environ
+from pythonjsonlogger.core import RESERVED_ATTRS
 
 from openclaw_site.environment import Environment, make_private_folder
 from openclaw_site.secret import load_or_make_secret
@@ -276,6 +277,8 @@ LOGGING = {
             "format": "{asctime}{levelname}{name}{message}",
             "style": "{",
             "rename_fields": {"asctime": "time", "levelname": "level", "name": "logger"},
+            # Django adds the request, whose text holds the query: what people searched for
+            "reserved_attrs": [*RESERVED_ATTRS, "request"],
         },
     },
     "handlers": {

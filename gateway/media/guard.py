@@ -123,6 +123,8 @@ def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
             return False
         if inner is not None:
             return True
+        if address.is_site_local:  # what private networks used before fc00::/7
+            return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 

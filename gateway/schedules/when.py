@@ -21,6 +21,9 @@ MIN_SECONDS = 60
 MAX_SECONDS = 10 * 366 * 86400
 """The longest."""
 
+LAST_YEAR = 9998
+"""Later than this no clock can show a time in every time zone."""
+
 NEAR = timedelta(hours=3)
 """No clock change moves further than this."""
 
@@ -93,6 +96,8 @@ def _moment(spec: str, zone: ZoneInfo) -> datetime:
         if len(spec) < len("2030-01-31T09:00") or spec[10] not in "T ":
             raise ValueError
         said = datetime.fromisoformat(spec)
+        if said.year > LAST_YEAR:
+            raise ValueError
         return said.astimezone(UTC) if said.tzinfo else resolve(said, zone)
     except (ValueError, OverflowError) as error:
         raise BadTiming(f"{spec!r} is no date and time like 2030-01-31T09:00") from error

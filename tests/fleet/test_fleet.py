@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -223,3 +224,27 @@ async def test_memory_is_read_without_and_with_proc() -> None:
     for sizes in (await resident_mb([mine]), await _from_ps([mine])):
         assert 10 < sizes[mine] < 4000
     assert await resident_mb([2**22 + 1]) == {}
+
+
+def test_two_programs_that_start_at_once_get_two_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until a program listens, its port looks free."""
+    offered = iter([4001, 4001, 4001, 4002, 4001])
+
+    class Probe:
+        def __exit__(self, *_: object) -> None: ...
+
+        def bind(self, address: object) -> None: ...
+
+        def __enter__(self) -> Probe:
+            self.port = next(offered)
+            return self
+
+        def getsockname(self) -> tuple[str, int]:
+            return ("127.0.0.1", self.port)
+
+    monkeypatch.setattr(instances, "socket", SimpleNamespace(socket=Probe))
+    assert [instances.take_port(), instances.take_port()] == [4001, 4002]
+    instances.give_back(4001)
+    assert instances.take_port() == 4001
+    instances.give_back(4001)
+    instances.give_back(4002)

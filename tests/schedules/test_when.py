@@ -186,6 +186,7 @@ def test_a_time_comes_once(spec: str, zone: str, moment: str) -> None:
         ("at", "2030-01-31", "UTC"),
         ("at", "0001-01-01T00:00+14:00", "UTC"),
         ("at", "9999-12-31T23:59:59-14:00", "UTC"),
+        ("at", "9999-12-31T23:59", "Pacific/Kiritimati"),
         ("often", "60", "UTC"),
     ],
 )

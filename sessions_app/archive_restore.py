@@ -97,12 +97,14 @@ SELECT c.channel, c.user_id, c.id FROM wanted w
 JOIN sessions_app_contact c ON c.channel = w.channel AND c.user_id = w.user_id
 """
 
+# an id that is a person's own is not taken from them by what a file says
 _ADD_ALIASES = """
 WITH wanted(channel, user_id, other) AS ({rows})
 INSERT INTO sessions_app_contactalias (channel, user_id, contact_id)
 SELECT w.channel, w.other, c.id FROM wanted w
 JOIN sessions_app_contact c ON c.channel = w.channel AND c.user_id = w.user_id
-WHERE NOT w.other = w.user_id
+WHERE NOT w.other = w.user_id AND NOT EXISTS (
+    SELECT 1 FROM sessions_app_contact o WHERE o.channel = w.channel AND o.user_id = w.other)
 ON CONFLICT DO NOTHING
 """
 

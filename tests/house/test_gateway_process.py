@@ -73,3 +73,27 @@ def test_full_waits_for_the_disk_and_normal_does_not(
     env = {"OPENCLAW_DURABILITY": durability}
     said = manage("shell", "-v", "0", "-c", code, data_dir=tmp_path / "data", env=env)
     assert int(said) == synchronous
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [("unmigrated", "manage.py migrate"), ("damaged", "The database cannot be used")],
+)
+def test_a_database_that_cannot_be_worked_with_is_one_clear_line(
+    tmp_path: Path, what: str, said: str
+) -> None:
+    data_dir = tmp_path / "data"
+    data_dir.mkdir(mode=0o700)
+    if what == "damaged":
+        (data_dir / "openclaw.sqlite3").write_bytes(b"no database, but something else\n" * 100)
+    started = subprocess.run(
+        [sys.executable, "manage.py", "gateway"],
+        cwd=ROOT,
+        env=clean_environment(data_dir, {"OPENCLAW_PORT": str(free_port())}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert started.returncode == 1
+    assert said in started.stderr
+    assert "Traceback" not in started.stderr

@@ -9,7 +9,8 @@ from channels.routing import get_default_application
 from django.conf import settings
 from django.core.checks import ERROR, run_checks
 from django.core.management.base import BaseCommand, CommandError
-from django.db import connection
+from django.db import Error, connection
+from django.db.migrations.executor import MigrationExecutor
 
 
 class Command(BaseCommand):
@@ -35,10 +36,16 @@ class Command(BaseCommand):
             held = lock(settings.OPENCLAW_DATA_DIR)
         except AlreadyRunning as error:
             raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(f"The data folder cannot be used: {error}") from error
         with held:
-            ensure_default_agent()
-            runtime = Runtime()
-            runtime.recover()
+            try:
+                refuse_unmigrated()
+                ensure_default_agent()
+                runtime = Runtime()
+                runtime.recover()
+            except Error as error:
+                raise CommandError(f"The database cannot be used: {error}") from error
             connection.close()  # from here on the ledger's thread does the writing
             gc.collect()
             gc.freeze()  # what is loaded now stays: later collections need not look at it
@@ -60,3 +67,12 @@ def refuse_on_errors() -> None:
     ]
     if errors:
         raise CommandError("\n".join(f"{e.id}: {e.msg} {e.hint or ''}" for e in errors))
+
+
+def refuse_unmigrated() -> None:
+    """Raises `CommandError` where the database is not what this version works with."""
+    executor = MigrationExecutor(connection)
+    if missing := executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        raise CommandError(
+            f"The database lacks {len(missing)} migrations. Run `python manage.py migrate` first."
+        )

@@ -33,6 +33,10 @@ def test_by_default_a_stranger_gets_one_code_and_no_agent_until_it_is_approved(
         told = manage("pair", code[0], data_dir=made.gateway.data_dir, env=made.gateway.env)
         assert "is in" in told
         made.telegram.wait_for(lambda: len(made.telegram.texts(61)) == 2)
+        made.telegram.wait_for(lambda: made.telegram.menu)
+        assert made.post(made.update(61, "/start")) == 200
+        made.telegram.wait_for(lambda: len(made.telegram.texts(61)) == 3)
+        assert all(one["command"] in made.telegram.texts(61)[2] for one in made.telegram.menu)
         made.say(61)
         made.settle()
         assert len(made.agent.calls) == 1

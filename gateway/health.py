@@ -30,6 +30,9 @@ PROBE_SECONDS = 10.0
 
 DATABASE_SECONDS = 3.0
 
+LEDGER_SECONDS = 30.0
+"""The ledger runs a round at least once a second; after this long without one it is dead."""
+
 _probed: tuple[float, dict[str, Any]] = (float("-inf"), {})
 
 
@@ -60,15 +63,17 @@ async def _core(runtime: Runtime) -> dict[str, Any]:
     loop = runtime.lag.report()
     try:
         async with asyncio.timeout(DATABASE_SECONDS):
-            seen = await runtime.ledger.call(_worker_seen)
+            seen = await runtime.ledger.call(_worker_seen, atomic=False)
     except (Unavailable, TimeoutError) as error:
         return {
             "database": {"ok": False, "detail": str(error) or "no answer in time"},
             "loop": loop,
         }
+    quiet = round(runtime.ledger.quiet_seconds(), 1)
+    ledger = {"ok": quiet < LEDGER_SECONDS, "round_seconds_ago": quiet}
     age = None if seen is None else round((clock.now() - seen).total_seconds(), 1)
     worker = {"ok": age is not None and age < WORKER_SECONDS, "seen_seconds_ago": age}
-    return {"database": {"ok": True}, "worker": worker, "loop": loop}
+    return {"database": {"ok": True}, "ledger": ledger, "worker": worker, "loop": loop}
 
 
 def _worker_seen() -> Any:
@@ -113,7 +118,7 @@ async def _away(runtime: Runtime) -> dict[str, Any]:
 
     try:
         async with asyncio.timeout(DATABASE_SECONDS):
-            found: dict[str, Any] = await runtime.ledger.call(read)
+            found: dict[str, Any] = await runtime.ledger.call(read, atomic=False)
     except (Unavailable, TimeoutError):  # said by the part "core"
         return {}
     return found

@@ -258,13 +258,13 @@ class Inlet:
     async def cursor(self) -> Cursor | None:
         """The durable position, or None at the very first start."""
         read: Callable[[], Cursor | None] = lambda: _read_cursor(self._line.name)  # noqa: E731
-        found: Awaitable[Cursor | None] = self._ledger.call(read)
+        found: Awaitable[Cursor | None] = self._ledger.call(read, atomic=False)
         return await found
 
     async def chats(self) -> list[str]:
         """Chats that were used in the last 30 days, newest first."""
         read: Callable[[], list[str]] = lambda: _read_chats(self._line.name)  # noqa: E731
-        found: Awaitable[list[str]] = self._ledger.call(read)
+        found: Awaitable[list[str]] = self._ledger.call(read, atomic=False)
         return await found
 
     async def accept(self, arrivals: Sequence[Arriving], cursor: str | None = None) -> None:

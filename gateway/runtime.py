@@ -9,13 +9,13 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 
 from adapters.base import Adapter, Arriving, Capabilities, Listener
 from gateway import channels
@@ -56,6 +56,7 @@ from gateway.ledger.recovery import (
 from gateway.ledger.turns import LEASE_SECONDS, FinishTurns
 from gateway.limits import agent_limits
 from gateway.lines import Keeper, Line
+from gateway.loops import Loops
 from gateway.media.desk import MediaDesk
 from gateway.preview import Previews
 from gateway.ratelimit import RateLimiter
@@ -65,7 +66,7 @@ from gateway.turns import RunnerSettings, TurnRunner
 from gateway.typing import TypingSigns
 from sessions_app import clock
 from sessions_app.history import History
-from sessions_app.sql import dumps, run
+from sessions_app.sql import data_version, dumps
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +81,9 @@ TEND_SECONDS = 1.0
 
 BEAT_SECONDS = 10.0
 """How often leases are renewed and signs of life written."""
+
+LAST_SENDS_SECONDS = 2.0
+"""Sends under way at the end get at least this long."""
 
 
 class AlreadyRunning(Exception):
@@ -187,7 +191,7 @@ class Runtime:
             self._listen,
             MENU if settings.OPENCLAW_COMMANDS else None,
         )
-        self._tasks: list[asyncio.Task[None]] = []
+        self._loops = Loops()
         self._data_version: int | None = None
         self._next_round = 0.0
 
@@ -233,25 +237,30 @@ class Runtime:
         )
         self._fetching = self.media.fetching(self.ledger, self._adapter_if_open)
         for line in self.lines.values():
-            self._spawn(self._keeper.keep(line), f"channel {line.name}")
-        self._spawn(self._every(NOTICE_SECONDS, self._notice), "notice")
-        self._spawn(self.lag.run(), "lag")
-        self._spawn(self._every(BEAT_SECONDS, self._beat), "beat")
-        self._spawn(self._every(TEND_SECONDS, self._tend), "programs")
-        self._spawn(self._filing.run(), "files")
+            self._loops.spawn(self._keeper.keep(line), f"channel {line.name}")
+        self._loops.every(NOTICE_SECONDS, self._notice, "notice")
+        self._loops.spawn(self.lag.run(), "lag")
+        self._loops.every(BEAT_SECONDS, self._beat, "beat")
+        self._loops.every(TEND_SECONDS, self._tend, "programs")
+        self._loops.spawn(self._filing.run(), "files")
         if settings.OPENCLAW_DURABILITY == "batched":
-            self._spawn(self._every(settings.OPENCLAW_FLUSH_SECONDS, self._flush), "flush")
+            self._loops.every(settings.OPENCLAW_FLUSH_SECONDS, self._flush, "flush")
 
     async def stop(self) -> None:
         """Stop listening, let running turns end for a while, leave the rest for recovery."""
         global _current
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        until = time.monotonic() + settings.OPENCLAW_DRAIN_SECONDS
+        await self._loops.stop()
         await self.ingress.flush()
-        await self.runner.drain(settings.OPENCLAW_DRAIN_SECONDS)
-        await self.fleet.stop()
-        await self.sender.drain(2.0)
+        self.ledger.stop_claiming("start_turns")
+        await self.ledger.settled()  # what was claimed last runs by now, and is waited for
+        await self.runner.drain(max(0.0, until - time.monotonic()))
+        self.ledger.stop_claiming()
+        await self.ledger.settled()
+        with contextlib.suppress(Unavailable):  # at once: what is killed from here on is no crash
+            await self.ledger.call(lambda: hand_back(self.owner))
+        sending = max(LAST_SENDS_SECONDS, until - time.monotonic())
+        await asyncio.gather(self.sender.drain(sending), self.fleet.stop())
         await self._fetching.stop()
         with contextlib.suppress(Unavailable):
             await self.ledger.call(self._say_goodbye)
@@ -271,9 +280,6 @@ class Runtime:
     async def cancel_turn(self, turn_id: str) -> bool:
         """End a running turn. False where it does not run here."""
         return self.runner.cancel(turn_id)
-
-    def _spawn(self, work: Any, name: str) -> None:
-        self._tasks.append(asyncio.create_task(work, name=name))
 
     def _answered(self, turn: ClaimedTurn) -> None:
         if line := self.lines.get(turn.channel):
@@ -318,38 +324,37 @@ class Runtime:
 
     async def _notice(self) -> None:
         """Other processes write rows; here we see that they did, and look."""
-        changed = await self.ledger.call(self._changed, atomic=False)
-        if changed:
-            self.fleet.follow(self.router.plans)
-        if changed and (running := self.runner.running()):
-            for turn_id in await self.ledger.call(lambda: taken_away(running)):
-                self.runner.cancel(turn_id)
-        if changed:
-            for session, message in await self.ledger.call(self._announced.fresh, atomic=False):
-                self.stream.grew(session, message)
+        version = await self.ledger.call(data_version, atomic=False)
+        if changed := version is None or version != self._data_version:
+            await self._look()
+            self._data_version = version  # last: where a look failed, the next one makes up for it
         now = time.monotonic()
         if changed or now >= self._next_round:
             self._next_round = now + ROUND_SECONDS
             self.ledger.poke()
             self.sender.schedule()
 
-    def _changed(self) -> bool:
-        """Whether another connection has committed since the last look; then rules are read."""
-        if connection.vendor == "sqlite":
-            version = int(run("PRAGMA data_version")[0][0])
-            changed, self._data_version = version != self._data_version, version
-        else:
-            changed = True
-        if changed:
-            self.router.load()
-            self.circuit.clear()
-            self._start_turns.look_again()
-        return changed
+    async def _look(self) -> None:
+        """Rules that changed hold from here on; turns that were taken away end."""
+        await self.ledger.call(self._read_rules, atomic=False)
+        self.fleet.follow(self.router.plans)
+        if running := self.runner.running():
+            for turn_id in await self.ledger.call(lambda: taken_away(running), atomic=False):
+                self.runner.cancel(turn_id)
+        for session, message in await self.ledger.call(self._announced.fresh, atomic=False):
+            self.stream.grew(session, message)
+
+    def _read_rules(self) -> None:
+        self.router.load()
+        self.circuit.clear()
+        self._start_turns.look_again()
 
     async def _tend(self) -> None:
         """Programs whose sessions ended end too; people hear that they have to wait."""
         mine = self.fleet.sessions()
-        await self.fleet.tend(await self.ledger.call(lambda: ended_of(mine)) if mine else ())
+        await self.fleet.tend(
+            await self.ledger.call(lambda: ended_of(mine), atomic=False) if mine else ()
+        )
         told = [] if self.circuit.quiet else await self.ledger.call(self._tell_waiting)
         for session, message in told:
             self.stream.grew(session, message)
@@ -387,14 +392,3 @@ class Runtime:
     async def _flush(self) -> None:
         """With durability `batched`: everything is on the disk this often."""
         await self.ledger.call(sync_to_disk, atomic=False)
-
-    async def _every(self, seconds: float, act: Callable[[], Awaitable[None]]) -> None:
-        """Do it again and again; a failure is logged and leaves the next time alone."""
-        while True:
-            await asyncio.sleep(seconds)
-            try:
-                await act()
-            except Unavailable as error:
-                logger.warning("%s: the database cannot be written: %s", act.__name__, error)
-            except Exception:  # worker edge: without these loops leases run out and work sleeps
-                logger.exception("%s failed", act.__name__)

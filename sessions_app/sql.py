@@ -86,6 +86,11 @@ def _json_source(width: int) -> str:
     return f"SELECT {columns} FROM json_each(%s) WHERE 1"  # noqa: S608  (numbers only)
 
 
+def data_version() -> int | None:
+    """Another number whenever another connection has committed; None where nobody can say."""
+    return int(run("PRAGMA data_version")[0][0]) if connection.vendor == "sqlite" else None
+
+
 def moment(value: datetime | None) -> Any:
     """A time as the database keeps it."""
     return connection.ops.adapt_datetimefield_value(value) if value else None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -19,6 +20,7 @@ from typing import Any
 from django.db import Error, InterfaceError, OperationalError, connection, transaction
 
 from gateway import points
+from gateway.vital import vital
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +28,13 @@ MAX_ITEMS = 500
 """Items of one verb in one round: keeps a commit short when a flood comes in."""
 
 AGAIN_SECONDS = 0.1
-"""After a round that the database refused, work is looked for again this soon."""
+"""After a round that the database refused, work is looked for again this soon,"""
+
+LATEST_SECONDS = 5.0
+"""and ever later, up to this, as long as it goes on refusing."""
+
+SAY_SECONDS = 30.0
+"""How often it is said that the database still refuses."""
 
 Verb = Callable[[Sequence[Any]], list[Any]]
 Batch = dict[str, list["_Item"]]
@@ -60,6 +68,29 @@ class Claimer:
         return self._after is None or any(verb in batch for verb in self._after)
 
 
+class _Refusal:
+    """A database that cannot take it: how often in a row, and whether that was said."""
+
+    def __init__(self) -> None:
+        self._rounds, self._new, self._said_at = 0, False, float("-inf")
+
+    def note(self, error: Exception) -> None:
+        """One more round was refused."""
+        self._rounds, self._new = self._rounds + 1, True
+        now = time.monotonic()
+        if self._rounds == 1 or now - self._said_at >= SAY_SECONDS:
+            self._said_at = now
+            logger.error("the database cannot be written: %s", error)
+
+    def pause(self) -> float:
+        """After a round: seconds to the next try, 0 where it was not refused."""
+        if not self._new:
+            self._rounds = 0
+            return 0.0
+        self._new = False
+        return min(AGAIN_SECONDS * 2.0 ** min(self._rounds - 1, 10), LATEST_SECONDS)
+
+
 class _Item:
     __slots__ = ("future", "value")
 
@@ -82,7 +113,9 @@ class Ledger:
         self._batch: Batch = {}
         self._wake = asyncio.Event()
         self._poked = False
-        self._look_again = False
+        self._refusal = _Refusal()
+        self._round_lock = asyncio.Lock()
+        self._ended_at = time.monotonic()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -91,13 +124,25 @@ class Ledger:
         self._claimers.extend(claimers)
         self.poke()
 
-    def stop_claiming(self) -> None:
-        """Claim no more work; what is running can still be finished."""
-        self._claimers.clear()
+    def stop_claiming(self, *names: str) -> None:
+        """Claim no more work (of these kinds); what is running can still be finished."""
+        self._claimers = [one for one in self._claimers if names and one.name not in names]
+
+    async def settled(self) -> None:
+        """When this returns, what was handed over is written, and what was claimed is taken."""
+        while True:
+            async with self._round_lock:
+                if not self._batch:
+                    return
+            await asyncio.sleep(0)
+
+    def quiet_seconds(self) -> float:
+        """How long ago the last round ended: rounds run all the time, so long is dead."""
+        return time.monotonic() - self._ended_at
 
     def start(self) -> None:
         """Begin to run rounds in the running loop."""
-        self._task = asyncio.create_task(self._run(), name="ledger")
+        self._task = vital(asyncio.create_task(self._run(), name="ledger"))
 
     async def stop(self) -> None:
         """Finish what was handed over, then stop."""
@@ -140,36 +185,38 @@ class Ledger:
         return await asyncio.get_running_loop().run_in_executor(self._thread, in_thread)
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         while self._batch or not self._stopping:
             await self._wake.wait()
-            self._wake.clear()  # before the batch is taken: a later poke is not lost
-            batch = self._take()
-            poked, self._poked = self._poked, False
-            wanted = [
-                (claimer, claimer.wanted())
-                for claimer in self._claimers
-                if poked or claimer.concerns(batch)
-            ]
-            try:
-                outcome, claimed = await loop.run_in_executor(
-                    self._thread, self._round, batch, wanted
-                )
-            except Exception as error:  # worker edge: one bad round must not end the ledger
-                logger.exception("a round of the ledger failed")
-                self._fail(batch, error)
-                loop.call_later(AGAIN_SECONDS, self.poke)
-                continue
-            if self._look_again:  # what this round should have claimed still waits
-                self._look_again = False
-                loop.call_later(AGAIN_SECONDS, self.poke)
-            for item, result in outcome:
-                _settle(item.future, result)
-            for claimer, work, limit in claimed:
-                if len(work) >= limit:
-                    self.poke()
-                if work:
-                    claimer.take(work)
+            async with self._round_lock:
+                self._wake.clear()  # before the batch is taken: a later poke is not lost
+                await self._next_round()
+            self._ended_at = time.monotonic()
+
+    async def _next_round(self) -> None:
+        loop = asyncio.get_running_loop()
+        batch = self._take()
+        poked, self._poked = self._poked, False
+        wanted = [
+            (claimer, claimer.wanted())
+            for claimer in self._claimers
+            if poked or claimer.concerns(batch)
+        ]
+        try:
+            outcome, claimed = await loop.run_in_executor(self._thread, self._round, batch, wanted)
+        except Exception as error:  # worker edge: one bad round must not end the ledger
+            logger.exception("a round of the ledger failed")
+            self._fail(batch, error)
+            loop.call_later(AGAIN_SECONDS, self.poke)
+            return
+        if pause := self._refusal.pause():  # what this round should have claimed still waits
+            loop.call_later(pause, self.poke)
+        for item, result in outcome:
+            _settle(item.future, result)
+        for claimer, work, limit in claimed:
+            if len(work) >= limit:
+                self.poke()
+            if work:
+                claimer.take(work)
 
     def _take(self) -> Batch:
         batch: Batch = {}
@@ -189,8 +236,7 @@ class Ledger:
             return self._commit(batch, wanted)
         except (OperationalError, InterfaceError) as error:
             self._recover()
-            logger.error("the database cannot be written: %s", error)
-            self._look_again = True
+            self._refusal.note(error)
             failure = Unavailable(str(error))
             return [(item, failure) for items in batch.values() for item in items], []
         except Exception as error:  # noqa: BLE001  (worker edge: `_apart` logs whose fault it is)

@@ -14,7 +14,13 @@ from django.db import DataError, IntegrityError, InterfaceError, OperationalErro
 
 from gateway import points
 from gateway.ledger import Ledger, Unavailable
-from gateway.ledger.batcher import MAX_ITEMS, Claimer
+from gateway.ledger.batcher import (
+    AGAIN_SECONDS,
+    LATEST_SECONDS,
+    MAX_ITEMS,
+    Claimer,
+    _Refusal,
+)
 from gateway.ledger.records import FinishedTurn
 from gateway.models import Cursor
 from gateway.turns import persist
@@ -261,6 +267,53 @@ async def test_an_unavailable_database_fails_the_whole_round(
     assert rolled_back == [1]
     assert await ledger.call(_beats) == set()
     assert await ledger.do("beat", "later") == "later"
+
+
+async def test_a_database_that_stays_out_is_said_once(
+    make: MakeLedger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A full disk filled the log too, with ten lines a second."""
+    ledger = make(beat=_beat)
+    for _ in range(5):
+        with pytest.raises(Unavailable):
+            await ledger.do("beat", OperationalError("database or disk is full"))
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
+        "the database cannot be written: database or disk is full"
+    ]
+    await ledger.do("beat", "a")
+    with pytest.raises(Unavailable):
+        await ledger.do("beat", OperationalError("once more"))
+    assert "once more" in caplog.text
+
+
+def test_the_pause_grows_as_long_as_the_database_refuses() -> None:
+    refusal = _Refusal()
+    pauses = []
+    for _ in range(12):
+        refusal.note(OperationalError("full"))
+        pauses.append(refusal.pause())
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (AGAIN_SECONDS, LATEST_SECONDS)
+    assert refusal.pause() == 0.0
+    refusal.note(OperationalError("full"))
+    assert refusal.pause() == AGAIN_SECONDS
+
+
+async def test_settled_means_written_and_taken(make: MakeLedger) -> None:
+    """What a round claims while the gateway begins to stop is not overlooked."""
+    slow, taken = Slow(), []
+    ledger = make(note=slow)
+    ledger.claim_for(Claimer("some", lambda limit: ["work"], lambda: 1, taken.extend))
+    first = ledger.do("note", 1)
+    await until(slow.entered.is_set)
+    second = ledger.do("note", 2)
+    ledger.stop_claiming()
+    settling = asyncio.create_task(ledger.settled())
+    await asyncio.sleep(0)
+    assert not settling.done()
+    slow.go.set()
+    await settling
+    assert (first.result(), second.result(), taken) == (1, 2, ["work"])
 
 
 async def _cursors(ledger: Ledger) -> list[str]:

@@ -190,11 +190,28 @@ async def test_asking_often_is_no_load_on_the_agents(house: House) -> None:
     assert _parts().agents.asked == 1
 
 
+async def test_a_ledger_without_rounds_is_said(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its reads go on when nothing is written any more."""
+    assert (await _get())[1]["core"]["ledger"]["ok"] is True
+    monkeypatch.setattr(health, "LEDGER_SECONDS", 0.0)
+    status, said = await _get()
+    assert (status, said["core"]["database"]["ok"], said["core"]["ledger"]["ok"]) == (
+        503,
+        True,
+        False,
+    )
+
+
 async def test_a_locked_database_is_said(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "DATABASE_SECONDS", 0.05)
     await house.ledger.call(lambda: run("PRAGMA busy_timeout = 400"), atomic=False)
     with closing(sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
+        assert (await _get())[0] == 200  # somebody writes: that keeps nobody from reading
+        house.ledger.poke()
+        await until(house.ledger._round_lock.locked)  # but a round of ours waits
         status, said = await _get()
         other.execute("ROLLBACK")
     assert status == 503

@@ -21,7 +21,7 @@ from gateway.console.planned import OccurrenceAdmin, ScheduleAdmin
 from gateway.console.rules import RoutingRuleAdmin
 from gateway.console.sessions import ConversationAdmin
 from gateway.console.tokens import ApiTokenAdmin, IdempotencyKeyAdmin
-from gateway.console.transcript import TURN_WORDS, Part
+from gateway.console.work import TURN_WORDS, Part
 from gateway.ledger.pairing import shown
 from gateway.models import (
     Agent,

@@ -31,7 +31,7 @@ from sessions_app.archive_fields import (
 )
 from sessions_app.sql import dumps, loads, moment, run_rows, written_moment
 
-INTERRUPTED = "interrupted"
+FILED = "filed"
 """Error code of what was still under way in the file that it came from."""
 
 _TURNS = """
@@ -169,7 +169,7 @@ class Turns:
             turn["partial_text"],
             dumps(turn["events"]),
             dumps(turn["usage"]),
-            INTERRUPTED if cut_off else turn["error_code"],
+            FILED if cut_off else turn["error_code"],
             turn["error_detail"],
             moment(turn["queued_at"]),
             moment(turn["started_at"]),
@@ -265,7 +265,7 @@ class Deliveries:
             d["attempts"],
             "",
             d["receipt"],
-            INTERRUPTED if cut_off else d["error_code"],
+            FILED if cut_off else d["error_code"],
             d["error_detail"],
             dumps(d["trace"]),
             moment(d["created_at"]),

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from gateway.console import transcript
 from gateway.console.frame import OPERATE, render
+from gateway.console.work import OPEN
 from gateway.ledger import operate
 from gateway.models import Delivery, Turn
 from sessions_app.models import Attachment, Session
@@ -136,7 +137,7 @@ def _place(request: HttpRequest, name: str) -> int | None:
 
 def _head(session: Session) -> dict[str, Any]:
     """What the head of the page says: who, where, how it stands."""
-    opened = Turn.objects.filter(session=session, state__in=transcript.OPEN)
+    opened = Turn.objects.filter(session=session, state__in=OPEN)
     states = set(opened.values_list("state", flat=True)[:50])
     return {"session": session, "contact": session.contact, "standing": standing(session, states)}
 

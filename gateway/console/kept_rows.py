@@ -78,8 +78,8 @@ class AuditAdmin(Fast, ReadOnly, ModelAdmin[Audit]):
 
     list_display = ("when", "actor", "action", "what", "more")
     list_filter = (ActionFilter,)
-    search_fields = ("actor", "action", "row")
-    search_help_text = "A name, an action or a row's id, among the newest 20,000."
+    search_fields = ("actor", "action", "row", "detail")
+    search_help_text = "A name, an action, a row's or a session's id, among the newest 20,000."
     ordering = ("-id",)
     when_empty = "Each thing that somebody does by hand, here or by a command, gets a line here."
 

@@ -37,7 +37,7 @@ DELIVERIES = {
         "Look into the chat if you can. Discard what arrived; a retry carries the mark "
         "of a repeated message.",
     ),
-    "interrupted": Reason(
+    "filed": Reason(
         "Still on its way when it was filed",
         "It came back out of a file in which it was not sent yet; whether it arrived is not known.",
         "See the conversation; send it again only if the person still wants it, else discard it.",
@@ -55,7 +55,25 @@ DELIVERIES = {
     ),
 }
 
+DELIVERIES["interrupted"] = DELIVERIES["filed"]
+"""How rows say it that came out of a file before it had a code of its own."""
+
 TURNS = {
+    "filed": Reason(
+        "Still under way when it was filed",
+        "It came back out of a file in which it was not answered yet.",
+        "See the conversation; ask again only if the person still waits for an answer.",
+    ),
+    "superseded": Reason(
+        "A further message took its place",
+        "Its person wrote on, and the next answer is to both.",
+        "Nothing is to be done.",
+    ),
+    "handed_over": Reason(
+        "Handed over",
+        "An operator took the conversation while this was answered.",
+        "Answer by hand, or give the conversation back to the agent.",
+    ),
     "quarantined": Reason(
         "Cut off again and again",
         "The gateway's process ended five times while this was answered, "

@@ -6,7 +6,6 @@ end or before any place: it costs the same in a conversation of 10,000 messages.
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,9 +14,8 @@ from datetime import datetime
 from typing import Any
 
 from gateway.console.kept import Kept, files_of
-from gateway.ledger.operate import TAKEN
+from gateway.console.work import Call, Part
 from gateway.models import Delivery, Turn
-from gateway.traces import counted, merged
 from sessions_app.models import SEQ_STEP, Message, Session
 
 PAGE = 200
@@ -30,163 +28,21 @@ PAGE_CHARACTERS = 2_000_000
 """Long messages make shorter pages."""
 
 PARTS = 100
-"""Parts of one reply that are shown; a reply of more is named by its count."""
+"""Parts of one reply that are shown, those first that are not sent; the rest is a number."""
 
 SIBLINGS = 30
 """The person's other sessions, newest first, that are named in the list."""
 
-OPEN = (Turn.State.QUEUED, Turn.State.RUNNING)
-STUCK = (Turn.State.FAILED, Turn.State.QUARANTINED)
-DEAD = (Delivery.State.FAILED, Delivery.State.EXPIRED, Delivery.State.UNSURE)
 ANSWERS = (Message.Origin.AGENT, Message.Origin.SCHEDULE)
 """Origins of what a turn has said; a schedule's is one that was planned."""
-
-DISCARDED = "discarded"
-
-TURN_WORDS = {
-    "queued": ("waiting", "waiting"),
-    "running": ("running", "answering"),
-    "done": ("done", "answered"),
-    "failed": ("failed", "failed"),
-    "cancelled": ("waiting", "stopped"),
-    "quarantined": ("failed", "quarantined"),
-}
-DELIVERY_WORDS = {
-    "queued": ("waiting", "waiting to be sent"),
-    "sending": ("running", "sending"),
-    "sent": ("done", "sent"),
-    "failed": ("failed", "not sent"),
-    "expired": ("failed", "expired"),
-    "unsure": ("unsure", "unsure"),
-}
-"""state -> (its look, its word)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One outgoing part of a reply."""
-
-    row: Delivery
-    of: int
-
-    @property
-    def look(self) -> str:
-        """The state's name in the style sheet."""
-        return "waiting" if self.discarded else DELIVERY_WORDS[self.row.state][0]
-
-    @property
-    def word(self) -> str:
-        """The state in words."""
-        return "discarded" if self.discarded else DELIVERY_WORDS[self.row.state][1]
-
-    @property
-    def discarded(self) -> bool:
-        """An operator let it go."""
-        return self.row.error_code == DISCARDED
-
-    @property
-    def dead(self) -> bool:
-        """It ended badly: it can be sent again."""
-        return self.row.state in DEAD
-
-    @property
-    def waiting(self) -> bool:
-        """It has not gone out yet, and holds up what comes after it."""
-        return self.row.state == Delivery.State.QUEUED
-
-    @property
-    def number(self) -> int:
-        """Counted from one."""
-        return self.row.part + 1
-
-    @property
-    def receipt(self) -> str:
-        """What is known of a part that was sent."""
-        row = self.row
-        facts = [f"part {self.number}"] if self.of > 1 else []
-        facts += [f"sent {row.sent_at:%Y-%m-%d %H:%M:%S} UTC"] if row.sent_at else []
-        facts += [row.status] if row.status in ("delivered", "read") else []
-        facts += [f"receipt {row.receipt}"] if row.receipt else []
-        facts += ["repeated"] if row.repeated else []
-        return ", ".join(facts)
-
-    @property
-    def trace(self) -> str:
-        """Each try, as text; empty where there was none."""
-        return readable(self.row.trace) if self.row.trace else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of an agent."""
-
-    row: Turn
-
-    @property
-    def look(self) -> str:
-        """The state's name in the style sheet."""
-        return TURN_WORDS[self.row.state][0]
-
-    @property
-    def word(self) -> str:
-        """The state in words."""
-        return TURN_WORDS[self.row.state][1]
-
-    @property
-    def open(self) -> bool:
-        """It waits or runs."""
-        return self.row.state in OPEN
-
-    @property
-    def stuck(self) -> bool:
-        """It failed: it can be tried again."""
-        return self.row.state in STUCK
-
-    @property
-    def stopped(self) -> bool:
-        """Somebody stopped it: it can be asked again, unlike what another took the place of."""
-        return self.row.state == Turn.State.CANCELLED and self.row.error_code not in TAKEN
-
-    @property
-    def quarantined(self) -> bool:
-        """It waits for a person."""
-        return self.row.state == Turn.State.QUARANTINED
-
-    @property
-    def facts(self) -> str:
-        """Who was asked, how long it took and what: "pi · first token 380 ms · total 3.2 s"."""
-        row = self.row
-        spans = (
-            ("queued", row.queued_at, row.started_at),
-            ("first token", row.started_at, row.first_token_at),
-            ("total", row.started_at, row.ended_at),
-        )
-        facts = [row.agent.name] if row.agent else []
-        facts += [f"{name} {span(start, end)}" for name, start, end in spans if start and end]
-        if row.attempts > 1:
-            facts.append(f"{row.attempts} calls")
-        if isinstance(row.usage, dict):
-            facts += [
-                f"{str(name).replace('_', ' ')} {value}"
-                for name, value in row.usage.items()
-                if isinstance(value, int | float | str)
-            ]
-        return " · ".join(facts)
-
-    @property
-    def doings(self) -> str:
-        """Tool calls and thoughts, counted; empty where there was neither."""
-        return counted(merged(self.row.events))
-
-    @property
-    def events(self) -> str:
-        """What each of them was, one below the other."""
-        return "\n\n".join(_event(event) for event in merged(self.row.events))
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing in the transcript: a message with all that belongs to it, or a turn alone."""
+    """One thing in the transcript: a message with all that belongs to it, or a turn alone.
+
+    `more` is how many parts are not among `parts`; one that is not sent is the last to be left out.
+    """
 
     key: str
     seq: float
@@ -194,6 +50,7 @@ class Entry:
     message: Message | None = None
     call: Call | None = None
     parts: Sequence[Part] = ()
+    more: int = 0
     files: Sequence[Kept] = ()
 
     @property
@@ -214,6 +71,11 @@ class Entry:
         if self.message.origin == Message.Origin.OPERATOR:
             return "operator"
         return {"user": "person", "assistant": "agent"}.get(self.message.role, "note")
+
+    @property
+    def of(self) -> int:
+        """How many parts there are."""
+        return len(self.parts) + self.more
 
     @property
     def delivered(self) -> bool:
@@ -365,8 +227,11 @@ def _call_of(message: Message, calls: dict[int, list[Call]]) -> Call | None:
 def _entry(
     row: Message, call: Call | None, parts: Sequence[Delivery], files: Sequence[Kept]
 ) -> Entry:
-    shown = [Part(part, len(parts)) for part in parts[:PARTS]]
-    return Entry(f"m{row.pk}", row.seq, row.created_at, row, call, shown, files)
+    told = sorted(parts, key=lambda part: part.state == Delivery.State.SENT)[:PARTS]
+    told.sort(key=lambda part: (part.part, part.pk))
+    shown = [Part(part, len(parts)) for part in told]
+    more = len(parts) - len(shown)
+    return Entry(f"m{row.pk}", row.seq, row.created_at, row, call, shown, more, files)
 
 
 def _alone(call: Call) -> Entry:
@@ -375,33 +240,6 @@ def _alone(call: Call) -> Entry:
     return Entry(f"t{turn.pk}", turn.upto_seq + 0.5, turn.ended_at or turn.queued_at, call=call)
 
 
-def _event(event: Any) -> str:
-    if not isinstance(event, dict):
-        return readable(event)
-    kind = str(event.get("kind") or "event").replace("_", " ")
-    data = event.get("data", event)
-    if isinstance(data, dict) and set(data) == {"text"}:
-        return f"{kind}\n{data['text']}"
-    return f"{kind}\n{readable(data)}"
-
-
 def step(seq: int) -> int:
     """The place of the inbound message that `seq` belongs behind."""
     return seq // SEQ_STEP * SEQ_STEP
-
-
-def readable(value: Any) -> str:
-    """JSON laid out for eyes."""
-    return json.dumps(value, ensure_ascii=False, indent=2, default=str)
-
-
-def span(start: datetime, end: datetime) -> str:
-    """A time between, in the unit that fits: "80 ms", "1.2 s", "3 min 5 s"."""
-    seconds = max(0.0, (end - start).total_seconds())
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -31,10 +31,12 @@ class Tags(HTMLParser):
         super().__init__()
         self.names: set[str] = set()
         self.attributes: set[str] = set()
+        self.links: set[str] = set()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.names.add(tag)
         self.attributes.update(name for name, _ in attrs)
+        self.links.update(value or "" for name, value in attrs if name in ("href", "src"))
 
 
 def login(role: str) -> Client:
@@ -80,10 +82,51 @@ def test_what_people_and_agents_wrote_is_text(session: Session) -> None:
     found.feed(inside)
     assert found.names <= {
         "article", "div", "span", "p", "ul", "li", "footer", "time", "details", "summary", "pre",
-        "code", "bdi", "button",
+        "code", "bdi", "button", "a",
     }  # fmt: skip
+    assert all(link.startswith("/admin/gateway/") for link in found.links)
     assert not [name for name in found.attributes if name.startswith("on") or name == "style"]
     assert "&lt;img src=x onerror=" in inside and "{{ 7|add:7 }}" in inside
+
+
+def test_it_leads_to_the_person_the_turns_the_parts_and_the_audit(session: Session) -> None:
+    viewer = login("viewer")
+    links = Tags()
+    links.feed(shown(viewer, session))
+    turn, part = Turn.objects.get(state="quarantined"), Delivery.objects.get(state="failed")
+    wanted = [
+        reverse("admin:sessions_app_contact_change", args=(session.contact_id,)),
+        reverse("admin:gateway_turn_change", args=(turn.pk,)),
+        reverse("admin:gateway_delivery_change", args=(part.pk,)),
+        f"{reverse('admin:gateway_audit_changelist')}?q={session.pk}",
+    ]
+    assert set(wanted) <= links.links
+    act(login("operator"), session, f"drop:{part.pk}")
+    page = {address: viewer.get(address) for address in wanted}
+    assert {answer.status_code for answer in page.values()} == {200}
+    assert part.key in page[wanted[3]].content.decode()
+
+
+def test_errors_are_words_and_their_codes_are_told_on_hover(session: Session) -> None:
+    page = shown(login("viewer"), session)
+    assert 'title="quarantined">Cut off again and again</span>' in page
+    assert "<code>quarantined</code>" not in page
+
+
+def test_a_reply_of_very_many_parts_tells_which_was_not_sent() -> None:
+    session = things.conversation()
+    reply = Message.objects.create(
+        session=session, seq=1001, role="assistant", origin="agent", text="long", channel="webchat"
+    )
+    for number in range(150):
+        state = "failed" if number == 119 else "sent"
+        things.letter(session, "", part=number, message=reply, state=state)
+    viewer = login("viewer")
+    page = shown(viewer, session)
+    assert "part 120 of 150 not sent" in page and "and 50 more parts" in page
+    Delivery.objects.update(state="sent")
+    page = shown(viewer, session)
+    assert "sent in 150 parts" in page and "and 50 more" in page
 
 
 def test_other_sessions_of_the_person_are_linked(session: Session) -> None:

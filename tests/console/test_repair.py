@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -357,7 +358,7 @@ def test_every_code_of_agents_and_senders_has_plain_words() -> None:
             if not kind.__module__.startswith("adapters.")}  # fmt: skip
     assert sends - ours - waits <= set(reasons.DELIVERIES)
     said = (base.__doc__ or "").split("retryable)")[1].split("`AgentError")[0]
-    codes = {line.split()[0] for line in said.splitlines() if line.startswith("        ")}
+    codes = {line.split()[0] for line in said.splitlines() if re.match(" {8}[a-z]", line)}
     assert {"unreachable", "reported"} <= codes <= set(reasons.TURNS)
 
 

@@ -250,10 +250,10 @@ def test_work_under_way_comes_back_as_history(verbs: Verbs, clock: Clock, data_d
     }
     assert sorted((row["state"], row["error_code"]) for row in rows["turns"]) == [
         ("done", ""),
-        ("failed", "interrupted"),
+        ("failed", "filed"),
     ]
     assert [(d["state"], d["error_code"]) for d in rows["deliveries"]] == [
-        ("unsure", "interrupted")
+        ("unsure", "filed")
     ]
     assert verbs.claim() == []
     assert verbs.send() == []

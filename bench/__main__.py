@@ -3,6 +3,7 @@
 python -m bench                          everything (some ten minutes)
 python -m bench one burst --rounds 3     two scenarios, three pairs each
 python -m bench --quick --json out.json  small sizes, one pair each
+python -m bench memory --gateway-only    without the bare loop beside it
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import signal
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,9 +31,11 @@ ROUNDS = 5
 LOG_CHARS = 3000
 
 
-async def measure(world: World, scenario: Scenario, rounds: int) -> list[tuple[Figures, ...]]:
-    """One tuple of figures a round: the bare loop's, then the gateway's."""
-    subjects = [kind(world.platform, world.agent.url) for kind in KINDS]
+async def measure(
+    world: World, scenario: Scenario, rounds: int, kinds: Sequence[type[Subject]]
+) -> list[tuple[Figures, ...]]:
+    """One tuple of figures a round: the bare loop's if it takes part, then the gateway's."""
+    subjects = [kind(world.platform, world.agent.url) for kind in kinds]
     try:
         for subject in subjects:
             if scenario.stored:
@@ -72,17 +76,20 @@ def _telling(subject: Subject) -> Iterator[None]:
 
 
 def summary(rounds: list[tuple[Figures, ...]]) -> dict[str, dict[str, float]]:
-    """Figure -> medians of the bare loop, of the gateway, and of their ratio within a round."""
-    return {
-        name: {
-            "bare": statistics.median(bare[name] for bare, _ in rounds),
-            "gateway": statistics.median(gateway[name] for _, gateway in rounds),
-            "ratio": statistics.median(
-                gateway[name] / bare[name] if bare[name] else 0.0 for bare, gateway in rounds
-            ),
-        }
-        for name in rounds[0][0]
-    }
+    """Figure -> medians of the bare loop, of the gateway, and of their ratio within a round.
+
+    Where the gateway was measured alone, of the gateway.
+    """
+    found = {name: {"gateway": _median(rounds, -1, name)} for name in rounds[0][-1]}
+    if len(rounds[0]) > 1:
+        for name, row in found.items():
+            ratios = [gateway[name] / bare[name] if bare[name] else 0.0 for bare, gateway in rounds]
+            row |= {"bare": _median(rounds, 0, name), "ratio": statistics.median(ratios)}
+    return found
+
+
+def _median(rounds: list[tuple[Figures, ...]], place: int, name: str) -> float:
+    return statistics.median(each[place][name] for each in rounds)
 
 
 def table(scenario: str, figures: dict[str, dict[str, float]], rounds: int) -> str:
@@ -91,22 +98,25 @@ def table(scenario: str, figures: dict[str, dict[str, float]], rounds: int) -> s
     lines = [f"\n{scenario}: {about} (median of {rounds})"]
     lines.append(f"  {'':26}{'bare loop':>12}{'gateway':>12}{'ratio':>9}   bar")
     for name, row in figures.items():
+        bare, ratio = row.get("bare", math.nan), row.get("ratio", math.nan)
         lines.append(
-            f"  {name:26}{row['bare']:12.2f}{row['gateway']:12.2f}{row['ratio']:8.2f}×"
+            f"  {name:26}{bare:12.2f}{row['gateway']:12.2f}{ratio:8.2f}×"
             f"   {_bar(scenario, name, row)}".rstrip()
         )
     return "\n".join(lines)
 
 
 def _bar(scenario: str, name: str, row: dict[str, float]) -> str:
-    if (scenario, name) not in BARS:
+    what, most = BARS.get((scenario, name), ("", 0.0))
+    if what not in row:
         return ""
-    what, most = BARS[scenario, name]
     sign = "×" if what == "ratio" else ""
     return f"≤ {most:g}{sign} {'held' if row[what] <= most else 'MISSED'}"
 
 
-async def run(names: list[str], rounds: int, sizes: Sizes) -> dict[str, Any]:
+async def run(
+    names: list[str], rounds: int, sizes: Sizes, kinds: Sequence[type[Subject]]
+) -> dict[str, Any]:
     """Run scenarios one after the other, each printed when it is done.
 
     SIGTERM ends it as Ctrl-C does: the processes it started go with it.
@@ -118,7 +128,7 @@ async def run(names: list[str], rounds: int, sizes: Sizes) -> dict[str, Any]:
     async with Agent() as agent, Platform() as platform:
         world = World(platform, agent, sizes)
         for name in names:
-            found = await measure(world, SCENARIOS[name], rounds)
+            found = await measure(world, SCENARIOS[name], rounds, kinds)
             figures = summary(found)
             results[name] = {"figures": figures, "rounds": found}
             print(table(name, figures, len(found)), flush=True)
@@ -135,14 +145,16 @@ def main() -> None:
     parser.add_argument("scenarios", nargs="*", metavar="scenario", help=", ".join(SCENARIOS))
     parser.add_argument("--rounds", type=int, default=0, help=f"pairs to measure ({ROUNDS})")
     parser.add_argument("--quick", action="store_true", help="small sizes, one pair each")
+    parser.add_argument("--gateway-only", action="store_true", help="without the bare loop")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     options = parser.parse_args()
     if unknown := set(options.scenarios) - set(SCENARIOS):
         parser.error(f"no scenario {', '.join(sorted(unknown))}; there are {', '.join(SCENARIOS)}")
     rounds = options.rounds or (1 if options.quick else ROUNDS)
     sizes = QUICK if options.quick else Sizes()
+    kinds = KINDS[-1:] if options.gateway_only else KINDS
     try:
-        results = uvloop.run(run(options.scenarios or list(SCENARIOS), rounds, sizes))
+        results = uvloop.run(run(options.scenarios or list(SCENARIOS), rounds, sizes, kinds))
     except (asyncio.CancelledError, KeyboardInterrupt):
         sys.exit("bench: stopped")
     except (Lost, RuntimeError, TimeoutError) as error:

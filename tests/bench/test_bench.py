@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+from bench.__main__ import summary, table
 from bench.scenarios import BARS, CPU, SCENARIOS
 from tests.bench.test_bars import Figures, held
 from tests.process import ROOT
@@ -39,6 +40,14 @@ def test_a_quick_run_prints_a_table_and_writes_the_figures(tmp_path: Path) -> No
         assert row["bare"] > 0
         assert row["ratio"] == row["gateway"] / row["bare"]
     assert f"{found['figures'][CPU]['ratio']:.2f}×" in done.stdout
+
+
+def test_the_gateway_alone_has_no_ratio() -> None:
+    figures = summary([({"ready s": 2.0},), ({"ready s": 3.0},)])
+
+    assert figures == {"ready s": {"gateway": 2.5}}
+    assert "2.50" in table("start", figures, 2)
+    assert "≤ 3 held" in table("start", figures, 2)
 
 
 def test_an_unknown_scenario_is_refused_with_the_known_ones() -> None:

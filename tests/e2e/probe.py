@@ -2,14 +2,19 @@
 
 One JSON request per line on stdin, one JSON answer per line on stdout:
 `{"model": "gateway.Turn", "filter": {…}, "fields": […]}`, the same with `"values"` to change
-rows, `{"pragma": "integrity_check"}`, or `{"task": "clean_up"}` for the worker's queue.
+rows, `{"pragma": "integrity_check"}`, or `{"task": "clean_up"}` for the worker's queue. Each
+names its `"database"`: all worlds of a test run share one process, which takes a second to start.
 """
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +26,8 @@ class Probe:
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
-        self._process: subprocess.Popen[str] | None = None
+        self._own: subprocess.Popen[str] | None = None
+        self._is_open = False
 
     def rows(self, model: str, *fields: str, **filters: Any) -> list[dict[str, Any]]:
         """The rows of a model ("gateway.Turn") that fit, as dictionaries, in order of their key."""
@@ -43,7 +49,8 @@ class Probe:
 
     def enqueue(self, task: str) -> None:
         """Put one of `gateway.tasks` into the worker's queue."""
-        self._ask(task=task)
+        self._own = self._own or _spawn(self._data_dir)  # the queue is that of its folder
+        _exchange(self._own, task=task)
 
     def faults(self) -> list[Any]:
         """What the database's own checks find wrong; empty when it is sound."""
@@ -53,32 +60,49 @@ class Probe:
         )
 
     def close(self) -> None:
-        """End the process."""
-        if self._process is not None:
-            self._process.communicate()
-            self._process = None
+        """Let go of the data folder."""
+        if self._is_open:
+            self._ask(close=True)
+            self._is_open = False
+        if self._own is not None:
+            self._own.communicate()
+            self._own = None
 
     def _ask(self, **request: Any) -> Any:
-        process = self._process = self._process or self._spawn()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(json.dumps(request) + "\n")
-        process.stdin.flush()
-        line = process.stdout.readline()
-        assert line, f"the probe ended with {process.wait()}"
-        answer = json.loads(line)
-        assert "error" not in answer, answer["error"]
-        return answer["result"]
+        self._is_open = True
+        return _exchange(_shared(), database=str(self._data_dir / "openclaw.sqlite3"), **request)
 
-    def _spawn(self) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.e2e.probe"],
-            cwd=ROOT,
-            env=clean_environment(self._data_dir),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+
+def _spawn(data_dir: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.e2e.probe"],
+        cwd=ROOT,
+        env=clean_environment(data_dir),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@functools.cache
+def _shared() -> subprocess.Popen[str]:
+    folder = tempfile.mkdtemp(prefix="openclaw-probe-")
+    process = _spawn(Path(folder) / "data")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(process.communicate)
+    return process
+
+
+def _exchange(process: subprocess.Popen[str], **request: Any) -> Any:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(json.dumps(request) + "\n")
+    process.stdin.flush()
+    line = process.stdout.readline()
+    assert line, f"the probe ended with {process.wait()}"
+    answer = json.loads(line)
+    assert "error" not in answer, answer["error"]
+    return answer["result"]
 
 
 def _serve() -> None:
@@ -91,6 +115,12 @@ def _serve() -> None:
     from gateway import tasks
 
     def answer(request: dict[str, Any]) -> Any:
+        if request.get("database") not in (None, connection.settings_dict["NAME"]):
+            connection.close()
+            connection.settings_dict["NAME"] = request["database"]
+        if "close" in request:
+            connection.close()
+            return None
         if "pragma" in request:
             with connection.cursor() as cursor:
                 cursor.execute(f"PRAGMA {request['pragma']}")

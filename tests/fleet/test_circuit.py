@@ -251,6 +251,24 @@ def test_that_word_stands_in_the_conversation_and_the_answer_behind_it(
     assert texts() == ["a", "later", *asked[1:], "now"]
 
 
+def test_a_person_with_two_turns_waiting_gets_one_word(wired: Wired) -> None:
+    wired.open_it()
+    Turn.objects.all().delete()
+    wired.take_in(inbound("1", "a"))
+    Turn.objects.update(attempts=1)  # it was tried; what follows gets a turn of its own
+    wired.take_in(inbound("2", "b"))
+    assert Turn.objects.filter(state="queued").count() == 2
+    now = app_clock.now()
+
+    def tell() -> int:
+        return len(tell_waiting(wired.circuit, wired.route, wired.sessions, "later", now))
+
+    assert (tell(), tell()) == (1, 0)
+    Turn.objects.update(noticed_at=None)
+    Turn.objects.filter(attempts=1).update(noticed_at=now)  # told, and then one more message
+    assert tell() == 0
+
+
 def test_the_operator_sees_who_waits_and_why(wired: Wired) -> None:
     wired.open_it()
     rows, _ = waiting.rows()

@@ -144,6 +144,23 @@ def test_list_fits(open_page: OpenPage, table: str, size: str) -> None:
     browsers.picture(page, f"list-{table.replace('/', '-')}-{size}")
 
 
+def test_on_a_phone_cells_say_what_they_are_and_filters_are_folded(open_page: OpenPage) -> None:
+    page = open_page("gateway/turn/", **SIZES["phone"])
+    said = page.evaluate(
+        "[...document.querySelectorAll('#result_list tbody tr:first-child td')]"
+        ".map((cell) => getComputedStyle(cell, '::before').content)"
+    )
+    assert '"Duration "' in said
+    filters, fold = page.locator("#changelist-filter"), page.get_by_role("button", name="Filters")
+    expect(filters).to_be_hidden()
+    fold.click()
+    expect(filters).to_be_visible()
+    expect(fold).to_have_attribute("aria-expanded", "true")
+    wide = open_page("gateway/turn/")
+    expect(wide.locator("#changelist-filter")).to_be_visible()
+    expect(wide.get_by_role("button", name="Filters")).to_be_hidden()
+
+
 def test_markdown_code_and_hostile_text(
     place: tuple[House, dict[str, str]], open_page: OpenPage
 ) -> None:

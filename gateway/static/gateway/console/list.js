@@ -58,4 +58,19 @@ addEventListener("keydown", (event) => {
   act();
 });
 
+// On a phone the head is out of sight: each cell says itself what it is.
+function label() {
+  const names = [...document.querySelectorAll("#result_list thead th")].map((head) => head.querySelector(".text")?.textContent.trim() ?? "");
+  for (const row of document.querySelectorAll("#result_list tbody tr")) {
+    [...row.cells].forEach((cell, at) => {
+      if (names[at] && cell.nodeName === "TD") cell.dataset.label = names[at];
+    });
+  }
+}
+
+document.querySelector(".fold")?.addEventListener("click", ({ currentTarget }) => {
+  const open = document.getElementById("changelist-filter").classList.toggle("unfolded");
+  currentTarget.setAttribute("aria-expanded", String(open));
+});
+label();
 for (const time of document.querySelectorAll("#result_list time")) show(time);

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -43,7 +44,10 @@ from sessions_app import clock
 logger = logging.getLogger(__name__)
 
 MAX_SENDS = 200
-"""Sends under way at once."""
+"""Sends under way at once on one channel: a platform that hangs holds up no other."""
+
+MAX_ALL = 1000
+"""The same on all of them."""
 
 SEND_SECONDS = 60.0
 """After this long without an answer a send is unsure."""
@@ -96,19 +100,25 @@ class Sender:
         self._files = files
         self._settings = settings
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._under_way: Counter[str] = Counter()
         self._stopping = False
         self._timer: asyncio.TimerHandle | None = None
 
     def wanted(self) -> int:
         """How many more parts may be sent now."""
-        return 0 if self._stopping else MAX_SENDS - len(self._tasks)
+        return 0 if self._stopping else MAX_ALL - len(self._tasks)
+
+    def room(self, channel: str) -> int:
+        """How many more of them on this channel."""
+        return MAX_SENDS - self._under_way[channel]
 
     def take(self, claimed: list[ClaimedDelivery]) -> None:
         """Send these."""
         for delivery in claimed:
             task = asyncio.create_task(self._run(delivery), name=delivery.outbound.key)
             self._tasks[delivery.id] = task
-            task.add_done_callback(partial(self._forget, delivery.id))
+            self._under_way[delivery.channel] += 1
+            task.add_done_callback(partial(self._forget, delivery))
 
     def sending(self) -> list[int]:
         """Ids of the deliveries under way now."""
@@ -139,11 +149,12 @@ class Sender:
         """Nothing is being sent."""
         return not self._tasks
 
-    def _forget(self, delivery_id: int, task: asyncio.Task[None]) -> None:
-        if self._tasks.get(delivery_id) is task:  # its next try may be under way already
-            del self._tasks[delivery_id]
-        if self.wanted() == 1:  # there was no room: others may wait for this place
-            self._ledger.poke()
+    def _forget(self, delivery: ClaimedDelivery, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(delivery.id) is task:  # its next try may be under way already
+            del self._tasks[delivery.id]
+        self._under_way[delivery.channel] -= 1
+        if self.wanted() == 1 or self.room(delivery.channel) == 1:
+            self._ledger.poke()  # there was no room: others may wait for this place
 
     def _again(self) -> None:
         self._timer = None

@@ -229,7 +229,12 @@ class Runtime:
             ),
             Claimer(
                 "start_deliveries",
-                StartDeliveries(self.owner, self._limiter, settings.OPENCLAW_DELIVERY_MAX_AGE),
+                StartDeliveries(
+                    self.owner,
+                    self._limiter,
+                    settings.OPENCLAW_DELIVERY_MAX_AGE,
+                    self.sender.room,
+                ),
                 self.sender.wanted,
                 self.sender.take,
                 after=deliveries.MADE_BY,

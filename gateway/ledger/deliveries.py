@@ -6,7 +6,7 @@ before has ended, so parts arrive in order; lanes do not wait for each other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -32,21 +32,27 @@ from sessions_app.sql import (
 MADE_BY = ("finish_turns", "finish_deliveries", "open_previews", "ingest")
 """The verbs after which there may be a delivery to start."""
 
-_HEADS = """
-SELECT d.id, d.attempts + 1, d.channel, d.chat_id, d.is_group, d.target, d.text, d.plain,
-       d.repeated, d.key, d.trace, d.created_at, d.turn, d.receipt, d.status, d.extra
-FROM gateway_delivery d
-WHERE d.state IN ('queued', 'sending') AND d.state = 'queued' AND d.not_before <= %s
-  AND NOT EXISTS (
-      SELECT 1 FROM gateway_delivery e
-      WHERE e.channel = d.channel AND e.chat_id = d.chat_id AND e.id < d.id
-        AND e.state IN ('queued', 'sending'))
-  AND d.channel IN (SELECT * FROM open_channels)
-  AND NOT EXISTS (
-      SELECT 1 FROM held h WHERE h.channel = d.channel AND h.chat_id = d.chat_id)
-ORDER BY d.id
+_HEADS = """,
+heads(id, channel, place) AS (
+    SELECT d.id, d.channel, ROW_NUMBER() OVER (PARTITION BY d.channel ORDER BY d.id)
+    FROM gateway_delivery d
+    WHERE d.state IN ('queued', 'sending') AND d.state = 'queued' AND d.not_before <= %s
+      AND NOT EXISTS (
+          SELECT 1 FROM gateway_delivery e
+          WHERE e.channel = d.channel AND e.chat_id = d.chat_id AND e.id < d.id
+            AND e.state IN ('queued', 'sending'))
+      AND d.channel IN (SELECT name FROM open_channels)
+      AND NOT EXISTS (
+          SELECT 1 FROM held h WHERE h.channel = d.channel AND h.chat_id = d.chat_id))
+SELECT p.id, p.attempts + 1, p.channel, p.chat_id, p.is_group, p.target, p.text, p.plain,
+       p.repeated, p.key, p.trace, p.created_at, p.turn, p.receipt, p.status, p.extra
+FROM heads JOIN open_channels o ON o.name = heads.channel
+JOIN gateway_delivery p ON p.id = heads.id
+WHERE heads.place <= o.room
+ORDER BY p.id
 LIMIT %s
 """
+"""Of each channel as many heads as it has room for: one that hangs holds up no other."""
 
 _CLAIM = """
 WITH chosen(id) AS ({rows})
@@ -118,15 +124,30 @@ class Gate(Protocol):
         """Take a permit for one send, if there is one."""
 
 
-class StartDeliveries:
-    """Claims the heads of free lanes for which the gate has a permit."""
+MANY = 1_000_000
+"""More parts than can be sent at once."""
 
-    def __init__(self, owner: str, gate: Gate, max_age_seconds: float) -> None:
-        self._owner, self._gate = owner, gate
+
+class StartDeliveries:
+    """Claims the heads of free lanes for which the gate has a permit.
+
+    `room` says how many more parts a channel may send at once.
+    """
+
+    def __init__(
+        self,
+        owner: str,
+        gate: Gate,
+        max_age_seconds: float,
+        room: Callable[[str], int] = lambda channel: MANY,
+    ) -> None:
+        self._owner, self._gate, self._room = owner, gate, room
         self._max_age = timedelta(seconds=max_age_seconds)
 
     def __call__(self, limit: int) -> list[ClaimedDelivery]:
-        channels = self._gate.open_channels()
+        channels = [
+            (name, room) for name in self._gate.open_channels() if (room := self._room(name)) > 0
+        ]
         if not channels:
             return []
         now = clock.now()
@@ -176,11 +197,13 @@ class FinishDeliveries:
 
 
 def _heads(
-    channels: list[str], held: list[tuple[str, str]], now: datetime, limit: int
+    channels: list[tuple[str, int]], held: list[tuple[str, str]], now: datetime, limit: int
 ) -> list[ClaimedDelivery]:
-    names, name_params = rows_source([(name,) for name in channels], 1)
+    names, name_params = rows_source(channels, 2)
     lanes, lane_params = rows_source(held, 2)
-    sql = f"WITH open_channels(name) AS ({names}), held(channel, chat_id) AS ({lanes})" + _HEADS
+    sql = (
+        f"WITH open_channels(name, room) AS ({names}), held(channel, chat_id) AS ({lanes})" + _HEADS
+    )
     while True:
         rows = run(sql, [*name_params, *lane_params, moment(now), limit])
         claims, faulty = build_each(rows, _claimed)

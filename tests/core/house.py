@@ -131,6 +131,7 @@ class House:
         self.verbs.ingest._busy = self.router.manners
         self.verbs.start_turns._route = self.router.route
         self.verbs.start_deliveries._gate = self.limiter
+        self.verbs.start_deliveries._room = self.sender.room
 
     async def __aenter__(self) -> Self:
         self.ledger.start()

@@ -45,6 +45,8 @@ class Town:
         self.channels = {one.name: one for one in channels}
         self.agent, self.gateway, self.probe = agent, gateway, probe
         self._said: dict[str, tuple[str, int]] = {}
+        self._answered: set[tuple[str, str]] = set()
+        self._read: defaultdict[str, list[str]] = defaultdict(list)
         self._lock = threading.Lock()
 
     def say(self, person: int, where: str = "") -> str:
@@ -72,8 +74,16 @@ class Town:
         return found
 
     def open(self) -> list[str]:
-        """Messages without a reply."""
-        return [identity for identity, said in self.said().items() if not said.replies]
+        """Messages without a reply. Reads only what is new or reads otherwise than before."""
+        for name, one in self.channels.items():
+            read, texts = self._read[name], [reply.text for reply in one.replies()]
+            news = texts[len(read) :] + [
+                now for now, before in zip(texts, read, strict=False) if now != before
+            ]
+            self._answered.update((name, found) for text in news for found in _ID.findall(text))
+            self._read[name] = texts
+        said = list(self._said.items())
+        return [one for one, (where, _) in said if (where, one) not in self._answered]
 
     def settle(self, seconds: float = 60.0) -> None:
         """Wait until everything said is answered and the gateway has no work left."""

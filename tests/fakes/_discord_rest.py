@@ -83,7 +83,7 @@ class RestSide:
                 return fault
         if self.weather is None:
             return None
-        match self.weather.on_call():
+        match self.weather.on_call(f"{what} {chat}"):
             case "lost":
                 return Fault(what, 0, drop="before")
             case "cut":

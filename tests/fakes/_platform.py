@@ -68,6 +68,14 @@ class Post:
     path: str = ""
 
 
+RECIPIENTS = ("to", "channel", "chatGuid")
+
+
+def _recipient(data: Any) -> str:
+    fields = data if isinstance(data, dict) else {}
+    return next((str(fields[name]) for name in RECIPIENTS if fields.get(name)), "")
+
+
 def json_reply(data: Any, status: int = 200, **headers: str) -> web.Response:
     """A JSON answer."""
     body = json.dumps(data).encode()
@@ -206,7 +214,8 @@ class FakePlatform(ABC):
         self.changed()
         if (fault := self._fault(name, data)) is not None:
             return await self._go_wrong(fault, request, act)
-        match self.weather.on_call() if self.weather else "fine":
+        what = f"{name} {_recipient(data)}"
+        match self.weather.on_call(what) if self.weather else "fine":
             case "lost":
                 return self._cut(request)
             case "cut":

@@ -145,11 +145,11 @@ class MediaSide:
             return web.Response(status=404)
         return web.Response(body=self.files[name])
 
-    async def in_weather(self, request: web.Request, act: Any) -> web.StreamResponse:
+    async def in_weather(self, request: web.Request, what: str, act: Any) -> web.StreamResponse:
         """What befalls a call when nothing was arranged for it."""
         if self.weather is None:
             return await act()
-        way = self.weather.on_call()
+        way = self.weather.on_call(what)
         if way == "busy":
             text = f"Too Many Requests: retry after {Weather.retry_after}"
             return ApiError(429, text, {"retry_after": Weather.retry_after}).reply()

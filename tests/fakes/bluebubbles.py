@@ -122,7 +122,7 @@ class FakeBlueBubbles(FakePlatform):
         """One call, which bad weather delays, doubles or loses: nobody waits for its answer."""
         way = self.weather.on_push() if self.weather else Push()
         await asyncio.sleep(way.delay)
-        if self.weather and self.weather.on_call() == "lost":
+        if self.weather and self.weather.on_call("webhook") == "lost":
             return False
         return all([await self.post(post) for _ in range(way.times)])
 

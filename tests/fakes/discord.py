@@ -334,7 +334,7 @@ class FakeDiscord(RestSide):
         self._loop.call_at(at, dispatch_late)
 
     async def _gateway(self, request: web.Request) -> web.StreamResponse:
-        if self.weather and self.weather.on_call() in ("lost", "cut", "broken"):
+        if self.weather and self.weather.on_call("gateway") in ("lost", "cut", "broken"):
             return web.Response(status=503)
         return await self.gateway.serve(request)
 

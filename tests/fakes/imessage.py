@@ -221,7 +221,7 @@ class FakeMac:
             writer.close()
 
     async def _do(self, script: str, arguments: list[str]) -> dict[str, Any]:
-        fault = self._fault(str(arguments)) or self._weather()
+        fault = self._fault(str(arguments)) or self._weather(arguments)
         await asyncio.sleep(fault.seconds)
         if fault.number and not fault.sent:
             return _failed(fault)
@@ -241,10 +241,10 @@ class FakeMac:
                 return fault
         return None
 
-    def _weather(self) -> Fault:
+    def _weather(self, arguments: list[str]) -> Fault:
         if self.weather is None:
             return Fault()
-        match self.weather.on_call():
+        match self.weather.on_call(" ".join(arguments[1:4])):
             case "lost" | "busy" | "broken":
                 return Fault(number=-600)
             case "cut":

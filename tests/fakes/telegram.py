@@ -236,7 +236,8 @@ class FakeTelegram(MediaSide):
             fault = self._fault(method, params)
             if fault is not None:
                 return await self._go_wrong(fault, request, params)
-            return await self.in_weather(request, lambda: self._done(method, params))
+            what = f"{method} {params.get('chat_id')}"
+            return await self.in_weather(request, what, lambda: self._done(method, params))
         except ApiError as error:
             return error.reply()
 

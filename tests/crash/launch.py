@@ -5,6 +5,9 @@
 third arrival there, counted from when the file appeared, it is SIGKILL. With
 "pause" the thread that got there waits so many seconds first: what the rest of the
 process does too early meanwhile is done.
+
+Who is killed again and again must not suspect a message of it: no turn is quarantined,
+unless CRASH_QUARANTINE is set.
 """
 
 from __future__ import annotations
@@ -17,9 +20,13 @@ import threading
 import time
 from pathlib import Path
 
+import django
 from django.core.management import execute_from_command_line
 
 from gateway import points
+
+FORGIVING = 1000
+"""Crashes of a turn that are none of its doing."""
 
 
 class Trap:
@@ -52,9 +59,19 @@ class Trap:
         return True
 
 
+def forgive() -> None:
+    """From now on no turn is suspected of the crashes."""
+    django.setup()
+    from gateway.ledger import recovery  # its models need the settings first
+
+    recovery.MAX_CRASHES = FORGIVING
+
+
 def main() -> None:
     """Blocks until the command ends, one way or the other."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "openclaw_site.settings")
+    if "CRASH_QUARANTINE" not in os.environ:
+        forgive()
     points.hook = Trap(Path(os.environ["CRASH_TRAP"]))
     execute_from_command_line([sys.argv[0], *(sys.argv[1:] or ["gateway"])])
 

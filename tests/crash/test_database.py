@@ -85,7 +85,7 @@ def test_nothing_is_lost_or_half_written(tmp_path: Path, mode: str, fault: Fault
                 update = made.update(95, name)
                 assert made.post(update) == 503
             wait_until(lambda: "cannot be written" in made.gateway.log_text()[logged:], 40)
-            with urllib.request.urlopen(f"{made.gateway.url}/healthz", timeout=5) as answer:
+            with urllib.request.urlopen(f"{made.gateway.url}/healthz", timeout=30) as answer:
                 assert answer.status == 200  # the loop does not wait for the database
             handed_over = [made.update_ids[name] for name in waiting]
             assert set(handed_over) <= set(made.telegram.pending)
@@ -112,13 +112,14 @@ def test_a_turn_that_ends_while_the_disk_is_full_is_delivered_afterwards(tmp_pat
         made.settle()
         with full(made):
             pass  # the disk has been filled once, so that only the log's room is left
-        made.agent.behave(first=1.0)
+        logged = len(made.gateway.log_text())
+        made.agent.behave(first=5.0)
         calls = len(made.agent.calls)
         made.say(96)
         wait_until(lambda: len(made.agent.calls) > calls)
         hard = resource.prlimit(made.gateway.pid, resource.RLIMIT_FSIZE)[1]
         resource.prlimit(made.gateway.pid, resource.RLIMIT_FSIZE, (LOG_ROOM, hard))
-        wait_until(lambda: "cannot be written" in made.gateway.log_text())
+        wait_until(lambda: "cannot be written" in made.gateway.log_text()[logged:])
         resource.prlimit(made.gateway.pid, resource.RLIMIT_FSIZE, (hard, hard))
 
         made.settle()

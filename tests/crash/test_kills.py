@@ -108,7 +108,7 @@ def test_kills_at_any_moment_under_load_lose_nothing(crash_world: World) -> None
 
 
 def test_a_message_that_kills_the_gateway_every_time_is_quarantined(tmp_path: Path) -> None:
-    with world(tmp_path, kind=TrappedGateway) as made:
+    with world(tmp_path, kind=TrappedGateway, CRASH_QUARANTINE="1") as made:
         gateway = made.gateway
         assert isinstance(gateway, TrappedGateway)
         made.say(30)

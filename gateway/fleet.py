@@ -16,7 +16,6 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 
@@ -120,14 +119,6 @@ class Fleet:
             self._dismiss(key)
         if self._ends:
             await asyncio.wait(self._ends)
-
-    def report(self) -> list[dict[str, Any]]:
-        """Each program: whose it is, whether it is ready, how often it was started."""
-        return [
-            {"agent": one.plan.name, "session": session, "pid": one.pid, "ready": one.ready,
-             "starts": one.starts, "detail": one.detail}
-            for (_, session), one in self._instances.items()
-        ]  # fmt: skip
 
     async def _admit(self, agent: int, plan: Plan, session: str) -> Instance:
         """The session's program with one more user; made where there is none and room."""

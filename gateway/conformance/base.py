@@ -48,7 +48,6 @@ class Check:
 
     name: str
     run: Callable[[Subject], Awaitable[str]]
-    protocols: tuple[str, ...] = ("rpc", "openai")
 
 
 @dataclass(frozen=True, slots=True)

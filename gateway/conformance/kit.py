@@ -38,7 +38,7 @@ async def examine(
     try:
         await _require_listener(subject)
         for check in CHECKS:
-            if target.protocol in check.protocols and (not only or check.name in only):
+            if not only or check.name in only:
                 yield await _run(check, subject)
     finally:
         await subject.aclose()

@@ -15,7 +15,7 @@ from gateway.console.frame import OPERATE, render
 from gateway.models import Agent, Replay, Turn
 from gateway.replay.asking import NotReplayable, begin_replay
 from gateway.replay.columns import again, then
-from gateway.replay.question import asked
+from gateway.replay.question import DIFFERS, asked
 from gateway.tasks import ask_again
 
 PERMISSIONS = ("gateway.view_turn", "gateway.view_replay", "sessions_app.view_message")
@@ -38,6 +38,7 @@ def page(request: HttpRequest, turn: str) -> HttpResponse:
     context = {
         "turn": found,
         "question": asked(found),
+        "differs": DIFFERS,
         "then": then(found),
         "columns": columns,
         "waiting": any(column.waiting for column in columns),

@@ -1,4 +1,4 @@
-"""What a past turn was asked, made anew from what is kept of it."""
+"""What a past turn was asked, made anew from what is kept of it: see `DIFFERS`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ from gateway.media.desk import MediaDesk
 from gateway.models import Replay, Turn
 from sessions_app.history import Conversation, History, Wanted
 from sessions_app.models import SEQ_STEP, Message
+
+DIFFERS = (
+    "Asked anew out of what is kept today: the history up to that turn as it stands now (edits "
+    "and what failed to arrive included, with new links to files), without what the agent had "
+    "kept with the session, what is known of the person, and leave to use the gateway's API."
+)
+"""How a replay's question may differ from what was asked then, for people."""
 
 
 def question_of(replay: Replay, turn: Turn) -> Question:

@@ -18,6 +18,7 @@ from gateway.agents.base import Limits
 from gateway.models import Agent, Audit, Delivery, Replay, Turn
 from gateway.replay.asking import NotReplayable, Said, begin_replay, carry_out, finish_replay
 from gateway.replay.columns import Column, again, side_by_side
+from gateway.replay.question import DIFFERS
 from gateway.tasks import ask_again
 from sessions_app import clock
 from sessions_app.models import Contact, Message, Session
@@ -176,6 +177,7 @@ def test_the_command_shows_both_answers(
     assert "first, then" in text and "other, again" in text
     assert any("a number" in line and "ack what is seven?" in line for line in text.splitlines())
     assert "2.0 s, 7 output tokens" in text
+    assert " ".join(DIFFERS.split()) in " ".join(text.split())
 
 
 def test_the_command_speaks_json_and_ends_with_1_where_no_answer_came(
@@ -184,7 +186,9 @@ def test_the_command_speaks_json_and_ends_with_1_where_no_answer_came(
     agent.behave(status=500)
     code, text = run(turn.pk, "--agent", "other", "--json")
     assert code == 1
-    assert json.loads(text)["again"]["note"].startswith("status_5xx")
+    found = json.loads(text)
+    assert found["again"]["note"].startswith("status_5xx")
+    assert found["differs"] == DIFFERS
 
 
 def test_columns_fit_a_terminal_and_mark_what_differs() -> None:
@@ -201,6 +205,7 @@ def test_the_page_shows_both_answers_and_no_markup_of_theirs(turn: Turn, agent: 
     carry_out(begin_replay("ann", turn.pk, "other").pk, LIMITS)
     page = browser(Who.VIEWER).get(f"/admin/compare/{turn.pk}/").content.decode()
     assert "what is seven?" in page and "first, then" in page and "other, again" in page
+    assert "Asked anew out of what is kept today" in page
     assert "<script>alert" not in page
     assert page.count("&lt;script&gt;alert(1)") == 2
     assert "compare.js" not in page  # nothing is awaited

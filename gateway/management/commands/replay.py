@@ -6,6 +6,7 @@ import getpass
 import json
 import shutil
 import sys
+import textwrap
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +16,7 @@ from gateway.limits import agent_limits
 from gateway.models import Replay
 from gateway.replay.asking import NotReplayable, begin_replay, carry_out
 from gateway.replay.columns import again, side_by_side, then
+from gateway.replay.question import DIFFERS
 from gateway.terminal import printable
 
 
@@ -47,8 +49,10 @@ class Command(BaseCommand):
     def _show(self, replay: Replay, *, as_json: bool) -> None:
         left, right = then(replay.turn), again(replay)
         if as_json:
-            found = {"turn": replay.turn_id, "then": asdict(left), "again": asdict(right)}
+            both = {"then": asdict(left), "again": asdict(right)}
+            found = {"turn": replay.turn_id, **both, "differs": DIFFERS}
             self.stdout.write(json.dumps(found, indent=2, ensure_ascii=False))
             return
-        for line in side_by_side(left, right, shutil.get_terminal_size().columns):
+        width = shutil.get_terminal_size().columns
+        for line in (*side_by_side(left, right, width), "", *textwrap.wrap(DIFFERS, width)):
             self.stdout.write(printable(line))

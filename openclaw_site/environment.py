@@ -6,9 +6,11 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfoNotFoundError
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from tzlocal import get_localzone_name
 
 
 class Environment(environ.FileAwareEnv):  # type: ignore[misc]  # django-environ has no types
@@ -63,6 +65,14 @@ class Environment(environ.FileAwareEnv):  # type: ignore[misc]  # django-environ
         except OSError as error:
             self.unreadable.append((var, f"the folder cannot be made ({error.strerror})"))
         return path
+
+
+def local_zone() -> str:
+    """The name of the machine's time zone; UTC where it does not tell one."""
+    try:
+        return get_localzone_name() or "UTC"
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return "UTC"
 
 
 def make_private_folder(folder: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import environ
 from pythonjsonlogger.core import RESERVED_ATTRS
 
-from openclaw_site.environment import Environment, make_private_folder
+from openclaw_site.environment import Environment, local_zone, make_private_folder
 from openclaw_site.secret import load_or_make_secret
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -77,7 +77,7 @@ OPENCLAW_JSON: str = env.str("OPENCLAW_JSON", "archive")
 OPENCLAW_COMMANDS: bool = env.bool("OPENCLAW_COMMANDS", True)
 
 # --- planned sends ------------------------------------------------------------
-OPENCLAW_TIMEZONE: str = env.str("OPENCLAW_TIMEZONE", "UTC")
+OPENCLAW_TIMEZONE: str = env.str("OPENCLAW_TIMEZONE", "") or local_zone()
 OPENCLAW_SCHEDULES_PER_SESSION: int = env.int("OPENCLAW_SCHEDULES_PER_SESSION", 50)
 OPENCLAW_SCHEDULES_MIN_SECONDS: int = env.int("OPENCLAW_SCHEDULES_MIN_SECONDS", 60)
 

@@ -16,6 +16,7 @@ from pi.mind import Mind
 from pi.protocol import Ask, Event, final
 from pi.rules import Rules
 from pi.toolbox import Toolbox, make_toolbox
+from pi.tools.dates import clock_in
 from pi.transcript import newest_text
 from pi.wording import mend
 
@@ -25,7 +26,7 @@ class Brain:
 
     def __init__(self, config: Config, rules: Rules | None = None) -> None:
         self._config = config
-        self._rules = rules or Rules()
+        self._rules = rules or Rules(clock_in(config.timezone))
         self._mind = Mind(config, self._rules.clock, self._rules.sleep) if config.model else None
         self._http = Http()
 

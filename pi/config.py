@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import environ
 from environ.fileaware_mapping import FileAwareMapping
@@ -61,6 +62,7 @@ class Config:
     web: bool = False
     run_programs: bool = False
     mcp: str = ""
+    timezone: str = ""
     log_level: str = "INFO"
     log_format: str = "auto"
 
@@ -116,6 +118,7 @@ def load(environment: Mapping[str, str]) -> Config:
             web=_switch("WEB", env.str("OPENCLAW_PI_WEB", "false")),
             run_programs=programs,
             mcp=_mcp(env.str("OPENCLAW_PI_MCP", ""), programs),
+            timezone=_timezone(env.str("OPENCLAW_TIMEZONE", "")),
             log_level=_log_level(env.str("OPENCLAW_LOG_LEVEL", "INFO")),
             log_format=env.str("OPENCLAW_LOG_FORMAT", "auto"),
         )
@@ -205,6 +208,17 @@ def _mcp(text: str, programs: bool) -> str:
             "OPENCLAW_PI_RUN_PROGRAMS=true"
         )
     return text.strip()
+
+
+def _timezone(text: str) -> str:
+    """Empty for the machine's own."""
+    name = text.strip()
+    try:
+        return ZoneInfo(name).key if name else ""
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(
+            f"OPENCLAW_TIMEZONE takes a name like Europe/Paris, not {name!r}"
+        ) from None
 
 
 def _usable_server(item: tuple[str, Any]) -> bool:

@@ -60,6 +60,7 @@ def clean_environment(data_dir: Path, env: Mapping[str, str] | None = None) -> d
         **kept,
         "DJANGO_SETTINGS_MODULE": "openclaw_site.settings",
         "OPENCLAW_ENV_FILE": os.devnull,
+        "OPENCLAW_TIMEZONE": "UTC",
         "OPENCLAW_DATA_DIR": str(data_dir),
         "PYTHONUNBUFFERED": "1",
         **(env or {}),

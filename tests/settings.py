@@ -8,6 +8,7 @@ for _key in [key for key in os.environ if key.startswith("OPENCLAW_") or key == 
 os.environ["OPENCLAW_DATA_DIR"] = tempfile.mkdtemp(prefix="openclaw-tests-")
 os.environ["OPENCLAW_CHANNELS"] = "webchat"
 os.environ["OPENCLAW_ENV_FILE"] = os.devnull
+os.environ["OPENCLAW_TIMEZONE"] = "UTC"
 
 from openclaw_site.settings import *  # noqa: E402, F403
 from openclaw_site.settings import DATABASES, OPENCLAW_DATA_DIR  # noqa: E402

@@ -24,6 +24,11 @@ def local_now() -> datetime:
     return datetime.now().astimezone()
 
 
+def clock_in(zone: str) -> Clock:
+    """The clock of a time zone by its name; of the machine's where it is empty."""
+    return (lambda: datetime.now(ZoneInfo(zone))) if zone else local_now
+
+
 def clock_of(person: Mapping[str, Any], clock: Clock) -> tuple[Clock, str]:
     """The clock where the person is, and whose zone it shows; else the machine's."""
     preferences = person.get("preferences")

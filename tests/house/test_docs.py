@@ -39,7 +39,7 @@ PI = {
     "OPENCLAW_PI_RUN_PROGRAMS": "run_programs",
     "OPENCLAW_PI_MCP": "mcp",
 }
-"""Pi's own settings and the fields of its Config; it shares two more with the gateway."""
+"""Pi's own settings and the fields of its Config; it shares a few more with the gateway."""
 
 
 def documented() -> dict[str, str]:

@@ -69,3 +69,14 @@ def test_secret_from_a_file_is_used(tmp_path: Path) -> None:
     done = check(tmp_path / "data", OPENCLAW_SECRET_KEY_FILE=str(secret))
     assert done.returncode == 0
     assert not (tmp_path / "data" / "secret_key").exists()
+
+
+def test_the_time_zone_is_the_machines_unless_one_is_set(tmp_path: Path) -> None:
+    """`TZ` names a machine's zone for one process (tzset(3))."""
+    ask = "from django.conf import settings; print(settings.OPENCLAW_TIMEZONE)"
+    for chosen, zone in (("", "Asia/Tokyo"), ("Europe/Paris", "Europe/Paris")):
+        env = clean_environment(tmp_path, {"TZ": "Asia/Tokyo", "OPENCLAW_TIMEZONE": chosen})
+        done = subprocess.run(
+            [sys.executable, "-c", ask], cwd=ROOT, env=env, capture_output=True, text=True
+        )
+        assert done.stdout.split() == [zone], done.stderr

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pi.config import BASE_DIR, LOCAL_MODELS_URL, Config, ConfigError, load
+from pi.tools.dates import clock_in, local_now
 from tests.pi.conftest import KEY
 
 NO_FILE = {"OPENCLAW_ENV_FILE": os.devnull}
@@ -24,6 +25,12 @@ def test_environment_wins_over_the_env_file(tmp_path: Path) -> None:
     config = load({"OPENCLAW_ENV_FILE": str(env_file), "OPENCLAW_LLM_MODEL": "from-environment"})
     assert (config.port, config.model) == (9001, "from-environment")
     assert "OPENCLAW_PI_PORT" not in os.environ
+
+
+def test_the_clock_is_the_one_of_the_time_zone() -> None:
+    config = load({**NO_FILE, "OPENCLAW_TIMEZONE": "Asia/Tokyo"})
+    assert clock_in(config.timezone)().tzname() == "JST"
+    assert clock_in("")().utcoffset() == local_now().utcoffset()
 
 
 def test_key_from_a_file_loses_its_line_end_and_is_never_shown(tmp_path: Path) -> None:
@@ -57,6 +64,7 @@ def test_base_url(given: str, used: str | None, shown: str | None) -> None:
         ("OPENCLAW_PI_PORT", "-1"),
         ("OPENCLAW_PI_PORT", "٩٠٠٠"),
         ("OPENCLAW_PI_PORT", ""),
+        ("OPENCLAW_TIMEZONE", "Europe/Nowhere"),
         ("OPENCLAW_LLM_BASE_URL", "127.0.0.1:11434/v1"),
         ("OPENCLAW_LLM_BASE_URL", "ftp://example.com"),
         ("OPENCLAW_LLM_BASE_URL", "http://"),

@@ -173,8 +173,7 @@ def test_markdown_code_and_hostile_text(
         "[...document.querySelectorAll('#entries a')].every((a) => /^https?:/.test(a.href))"
     )
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    first.locator(".copy").click()
-    expect(first.locator(".copy")).to_have_text("Copied")
+    browsers.click_says(first.locator(".copy"), "Copied")
     assert page.evaluate("navigator.clipboard.readText()").startswith("from pathlib")
     right = page.locator(".entry.person", has_text="مرحبا").first.locator(".text")
     assert right.evaluate("(text) => getComputedStyle(text).direction") == "rtl"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from itertools import count
 
@@ -189,12 +190,14 @@ def test_start_page_keeps_itself_up_to_date_and_the_focus_where_it_is(
     expect(page.locator("#plot-1 details")).to_have_attribute("open", "")
     expect(page.locator("#plot-1 summary")).to_be_focused()
     page.evaluate("window.kept = document.getElementById('plot-1')")
+    hour = time.time() // 3600
     expect(page.locator("#agents")).to_contain_text("HTTP 404")  # this agent has no /health
     house.sql("UPDATE gateway_delivery SET state = 'sent' WHERE state = 'failed'")
     with page.expect_response("**/admin/overview/"):
         page.clock.run_for(10_500)
     expect(page.locator("#verdict")).not_to_contain_text("dead letter")
-    assert page.evaluate("window.kept === document.getElementById('plot-1')"), "unchanged: kept"
+    kept = page.evaluate("window.kept === document.getElementById('plot-1')")
+    assert kept or time.time() // 3600 > hour, "unchanged: kept, unless a new hour begins in it"
 
 
 def test_start_page_says_when_it_is_not_up_to_date(

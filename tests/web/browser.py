@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 CHROMIUM = Path("/usr/bin/chromium")
 PATIENT_MS = 30_000  # a busy machine may stand still for seconds
@@ -37,6 +37,20 @@ def new_person(browser: Browser, **options: Any) -> BrowserContext:
     context = browser.new_context(**options)
     context.set_default_timeout(PATIENT_MS)
     return context
+
+
+_LISTEN = """(button, text) => {
+  window.heard = false;
+  new MutationObserver(() => { window.heard ||= button.textContent === text; })
+    .observe(button, { childList: true, characterData: true, subtree: true });
+}"""
+
+
+def click_says(button: Locator, text: str) -> None:
+    """Click it. Returns when it has said `text`, if only for a moment."""
+    button.evaluate(_LISTEN, text)
+    button.click()
+    button.page.wait_for_function("window.heard")
 
 
 def picture(page: Page, name: str, *, whole: bool = False) -> None:

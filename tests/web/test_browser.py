@@ -348,8 +348,7 @@ def test_code_can_be_copied(house: House, open_page: OpenPage) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     say(page, "x")
     house.agent.wait_call().finish("```sh\nmake  run\n# two\n```")
-    page.get_by_role("button", name="Copy").click()
-    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    browsers.click_says(page.get_by_role("button", name="Copy"), "Copied")
     assert page.evaluate("navigator.clipboard.readText()") == "make  run\n# two"
 
 

@@ -20,7 +20,8 @@ from django.db import Error, connection
 
 from gateway.ledger.ingest import IN_FLIGHT
 from gateway.mirror import mirror_changed
-from sessions_app import archive, clock
+from gateway.wholes import UNWRITTEN, note_unwritten, read_each
+from sessions_app import clock
 from sessions_app.archive import Wanted
 from sessions_app.archive_files import line, place, remove, write_whole
 from sessions_app.sql import moment, parse_moment, run, run_each
@@ -63,18 +64,18 @@ def mirror_folder(data_dir: Path) -> Path:
 def archive_ended(folder: Path) -> bool:
     """Write the files of up to `BATCH` ended sessions. Whether there may be more.
 
-    Raises `OSError` and `django.db.Error`.
+    Raises `django.db.Error`, and at the end what kept sessions from their files.
     """
     ended = {row[0]: (moment(parse_moment(row[1])), row[2]) for row in run(_ENDED, (BATCH,))}
-    written, failures = [], []
-    for whole in archive.read([Wanted(session) for session in ended]):
+    written, failures = [], list[Exception]()
+    for whole in read_each([Wanted(session) for session in ended], failures):
         session = whole["session"]["id"]
         created_at = parse_moment(whole["session"]["created_at"])
         assert created_at is not None
         try:
             write_whole(place(folder, session, created_at, ".json"), line(whole))
-        except OSError as error:  # a file that cannot be written must not hold up the others
-            failures.append(error)
+        except UNWRITTEN as error:  # one that cannot be written must not hold up the others
+            note_unwritten(session, error, failures)
         else:
             written.append(session)
     run_each(
@@ -132,7 +133,7 @@ class Filing:
             while more and loop.time() < until:
                 more = await loop.run_in_executor(self._thread, look)
                 await asyncio.sleep(PAUSE_SECONDS)
-        except (OSError, Error) as error:
+        except (*UNWRITTEN, Error) as error:
             logger.error("sessions could not be written to their files: %s", error)
         except Exception:  # worker edge: without this loop no session reaches its file any more
             logger.exception("sessions could not be written to their files")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.ledger.ingest import IN_FLIGHT
+from gateway.wholes import UNWRITTEN, note_unwritten, read_each
 from sessions_app import archive, clock
 from sessions_app.archive import Entry, Wanted, Whole
 from sessions_app.archive_files import append, line, place, read_records, size
@@ -99,7 +100,8 @@ class _Task:
 def mirror_changed(folder: Path) -> bool:
     """Write up to `BATCH` sessions that changed and as many that ended. Whether there are more.
 
-    Raises `OSError` and `django.db.Error`. Only one process may do this at a time.
+    Raises `django.db.Error`, and at the end what kept sessions from their files. Only one
+    process may do this at a time.
     """
     rows = run(_CHANGED, (BATCH,))
     ended = run(_ENDED, (BATCH,))
@@ -113,14 +115,14 @@ def mirror_changed(folder: Path) -> bool:
         Wanted(task.session, 0 if task.session in drifted else _from_seq(task, news))
         for task in tasks.values()
     ]
-    written, failures = [], []
-    for whole in archive.read(wanted):
+    written, failures = [], list[Exception]()
+    for whole in read_each(wanted, failures):
         task = tasks[whole["session"]["id"]]
         newest = news.get(task.session, (0, task.message_id))[1]
         try:
             written.append(_write(task, whole, newest, compare=task.session in drifted))
-        except OSError as error:  # a file that cannot be written must not hold up the others
-            failures.append(error)
+        except UNWRITTEN as error:  # one that cannot be written must not hold up the others
+            note_unwritten(task.session, error, failures)
     run_rows(_REMEMBER, written)
     _mark_ended([tasks[row[0]] for row in written if tasks[row[0]].ends])
     if failures:

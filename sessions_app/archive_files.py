@@ -5,6 +5,7 @@ and how they are read line by line, whatever stands in them.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -49,8 +50,11 @@ def place(folder: Path, session: str, created_at: datetime, suffix: str) -> Path
 
 
 def line(value: Mapping[str, Any]) -> bytes:
-    """One line of JSON."""
-    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+    """One line of JSON, also of what is nested more deeply than `orjson` writes."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        return json.dumps(value).encode() + b"\n"
 
 
 def write_whole(path: Path, content: bytes) -> None:

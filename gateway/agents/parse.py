@@ -15,6 +15,9 @@ import orjson
 
 from gateway.agents.base import AgentError
 
+MAX_DEPTH = 100
+"""Levels of objects and lists in what an agent says: it has to be written again, and kept."""
+
 _BOM = b"\xef\xbb\xbf"
 _CR, _LF = b"\r", b"\n"
 
@@ -97,8 +100,18 @@ def loads(data: bytes | bytearray) -> Any:
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError:
-        return _loads_leniently(bytes(data))
+        value = _loads_leniently(bytes(data))
+    if data.count(b"{") + data.count(b"[") > MAX_DEPTH and _is_deep(value, MAX_DEPTH):
+        raise malformed(f"nested more than {MAX_DEPTH} levels deep")
     return _cleaned(value) if b"\\u0000" in data else value
+
+
+def _is_deep(value: Any, levels: int) -> bool:
+    """Whether there are more than `levels` levels."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deep(one, levels - 1) for one in inner)
 
 
 def load_object(data: bytes | bytearray, what: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.agents.base import AgentError
-from gateway.agents.parse import Lines, ServerSentEvents, clean, loads
+from gateway.agents.parse import MAX_DEPTH, Lines, ServerSentEvents, clean, loads
 from gateway.agents.rpc import NdjsonReader, TextReader
 
 UNHURRIED = settings(deadline=None)
@@ -130,6 +130,19 @@ def test_json_is_a_value_or_malformed(data: bytes | str) -> None:
         loads(data.encode() if isinstance(data, str) else data)
     except AgentError as error:
         assert error.code == "malformed"
+
+
+@pytest.mark.parametrize(("opens", "closes"), [("[", "]"), ('{"a":', "}")])
+def test_an_answer_is_nested_only_so_deeply(opens: str, closes: str) -> None:
+    """What is kept has to be written again, to its session's file for example."""
+
+    def nested(levels: int) -> bytes:
+        return (opens * levels + "1" + closes * levels).encode()
+
+    assert loads(nested(MAX_DEPTH))
+    with pytest.raises(AgentError, match="nested"):
+        loads(nested(MAX_DEPTH + 1))
+    assert loads(b"[" + b"[1]," * 1000 + b"2]")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from adapters.base import Status
-from gateway import archiving, mirror
+from gateway import archiving
 from gateway.archiving import Filing, archive_folder, mirror_folder
 from gateway.cleanup import clean_sessions, forget_sessions
 from gateway.ledger import operate
@@ -170,16 +170,15 @@ def test_what_happens_while_the_file_is_written_is_written_after_it(
     verbs: Verbs, clock: Clock, data_dir: Path, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = {"archive": write_archive, "mirror": write_mirror}[mode]
-    module = {"archive": archiving, "mirror": mirror}[mode]
     _ended_badly(verbs, clock)
     works = archive.read
 
     def read_then_act(wanted: Any) -> Any:
         yield from list(works(wanted))
-        monkeypatch.setattr(module.archive, "read", works)
+        monkeypatch.setattr(archive, "read", works)
         let_go(verbs)
 
-    monkeypatch.setattr(module.archive, "read", read_then_act)
+    monkeypatch.setattr(archive, "read", read_then_act)
     write(data_dir)
     assert Session.objects.get().archived_at is None
     write(data_dir)
@@ -377,3 +376,70 @@ def test_a_real_gateway_archives_what_ends(tmp_path: Path) -> None:
         whole = orjson.loads(file.read_bytes())
         assert len(whole["messages"]) == 2
         assert {d["state"] for d in whole["deliveries"]} == {"sent"}
+
+
+def _talk(verbs: Verbs, *users: str) -> None:
+    for user in users:
+        verbs.converse(user, user=user)
+    verbs.finish_deliveries([sent(claim) for claim in verbs.send()])
+
+
+def _nested(levels: int) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for _ in range(levels):
+        found = {"in": found}
+    return found
+
+
+@pytest.mark.parametrize("mode", ["archive", "mirror"])
+def test_what_is_nested_deeply_is_written_all_the_same(
+    verbs: Verbs, clock: Clock, data_dir: Path, mode: str
+) -> None:
+    """An agent's `usage` of 253 levels kept all sessions from their files, and so from being
+    forgotten in time."""
+    _talk(verbs, "u1", "u2")
+    Turn.objects.update(usage=_nested(253))
+    end_all(clock)
+    before = snapshot()
+    {"archive": write_archive, "mirror": write_mirror}[mode](data_dir)
+    assert not Session.objects.filter(archived_at=None).exists()
+    wipe()
+    restore("--from", mode)
+    assert snapshot() == before
+
+
+@pytest.mark.parametrize("write", [write_archive, write_mirror])
+@pytest.mark.parametrize("where", ["read", "written"])
+def test_a_session_that_cannot_be_filed_holds_up_no_other(
+    verbs: Verbs,
+    clock: Clock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    write: Callable[[Path], list[Path]],
+    where: str,
+) -> None:
+    _talk(verbs, "u1", "u2", "u3")
+    end_all(clock)
+    bad = Session.objects.get(scope_key="user:u2").pk
+    name = "_head" if where == "read" else "records"
+    good = getattr(archive, name)
+
+    def spoiled(first: Any, *more: Any) -> Any:
+        session = first[0] if where == "read" else first["session"]["id"]
+        if session == bad:
+            raise TypeError("Recursion limit reached")
+        return good(first, *more)
+
+    monkeypatch.setattr(archive, name, spoiled)
+    if where == "written":
+        line = archiving.line
+
+        def spoiled_line(whole: Any) -> bytes:
+            return line(whole) if whole["session"]["id"] != bad else spoiled(whole)
+
+        monkeypatch.setattr(archiving, "line", spoiled_line)
+    with pytest.raises(TypeError):
+        write(tmp_path)
+    assert Session.objects.get(archived_at=None).pk == bad
+    assert bad in caplog.text

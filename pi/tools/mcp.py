@@ -64,4 +64,4 @@ def _careful(name: str, server: Mapping[str, Any]) -> AbstractToolset[Any]:
         client: Any = StdioTransport(command=program, args=arguments, keep_alive=False)
     else:
         client = server["url"]
-    return Careful(MCPToolset(client, id=name)).prefixed(name)
+    return Careful(MCPToolset(client, id=name, init_timeout=CONNECT_SECONDS)).prefixed(name)

@@ -26,8 +26,9 @@ def config(models: ModelServer, servers: dict[str, Any]) -> Config:
 
 @pytest.mark.heavy
 async def test_tool_of_a_server_is_used_and_one_that_fails_is_told(
-    start: Start, models: ModelServer
+    start: Start, models: ModelServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("pi.tools.mcp.CONNECT_SECONDS", 60.0)  # a busy machine starts slowly
     pi = await start(config(models, {"weather": {"command": COMMAND}}))
     models.behaviour = in_turn(
         use(("weather_forecast", '{"place": "Rome"}'), ("weather_broken", "{}")), say("Sunny.")

@@ -136,6 +136,14 @@ def log_in(up: Up, secret: str) -> bool:
         return done.url.path == "/admin/" and done.status_code == 200
 
 
+def is_open_to_others(path: Path) -> bool:
+    """Whether it is a file that others may read; it may go at any moment."""
+    with contextlib.suppress(FileNotFoundError):
+        found = path.stat().st_mode
+        return stat.S_ISREG(found) and bool(found & 0o077)
+    return False
+
+
 def test_first_start_second_start_and_quiet_end(tmp_path: Path, start: Callable[..., Up]) -> None:
     data_dir = tmp_path / "data"
     up = start(data_dir).ready()
@@ -145,12 +153,15 @@ def test_first_start_second_start_and_quiet_end(tmp_path: Path, start: Callable[
         page = browser.get(link(up))
     assert (page.status_code, page.url.path) == (200, "/chat/")
     assert 'name="password"' not in page.text  # the invitation was enough
+    assert data_dir.stat().st_mode & 0o777 == 0o700
+    assert os.listdir(data_dir)
+    assert [path for path in data_dir.rglob("*") if is_open_to_others(path)] == []
     secret = password(up)
     assert secret and log_in(up, secret) and not log_in(up, "openclaw")
     children = list(up.children().values())
     assert up.end() == 0
     assert "Traceback" not in up.text
-    assert "starting it again" not in up.text
+    assert "starting it again" not in up.text, up.text
     assert not any(child.is_running() for child in children)
     assert secret.encode() not in b"".join(
         path.read_bytes() for path in data_dir.rglob("*") if path.is_file()
@@ -159,18 +170,11 @@ def test_first_start_second_start_and_quiet_end(tmp_path: Path, start: Callable[
     again = start(data_dir).ready()
     assert password(again) is None
     assert log_in(again, secret)
-    assert again.end(signal.SIGTERM) == 0
 
-
-def test_second_start_beside_a_running_one_says_so(
-    tmp_path: Path, start: Callable[..., Up]
-) -> None:
-    data_dir = fresh_data_dir(tmp_path)
-    up = start(data_dir).ready()
-    said = refused(data_dir)
-    assert f"It is running already: process {up.process.pid}, {up.url}" in said
+    said = refused(data_dir)  # beside one that runs
+    assert f"It is running already: process {again.process.pid}, {again.url}" in said
     assert "OPENCLAW_PORT=8001" in said
-    assert up.end() == 0
+    assert again.end(signal.SIGTERM) == 0
 
 
 def test_killed_child_comes_back_and_killed_parent_leaves_no_child(
@@ -227,20 +231,3 @@ def test_misconfiguration_is_said_and_nothing_is_started(tmp_path: Path) -> None
     said = refused(tmp_path / "data", OPENCLAW_RESTORE="sometimes")
     assert "OPENCLAW_RESTORE is 'sometimes'. Use one of: never, on_restart, always." in said
     assert not (tmp_path / "data" / "openclaw.sqlite3").exists()
-
-
-def is_open_to_others(path: Path) -> bool:
-    """Whether it is a file that others may read; it may go at any moment."""
-    with contextlib.suppress(FileNotFoundError):
-        found = path.stat().st_mode
-        return stat.S_ISREG(found) and bool(found & 0o077)
-    return False
-
-
-def test_data_folder_is_private(tmp_path: Path, start: Callable[..., Up]) -> None:
-    data_dir = tmp_path / "data"
-    up = start(data_dir).ready()
-    assert data_dir.stat().st_mode & 0o777 == 0o700
-    assert [path for path in data_dir.rglob("*") if is_open_to_others(path)] == []
-    assert up.end() == 0
-    assert os.listdir(data_dir)

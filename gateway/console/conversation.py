@@ -14,10 +14,11 @@ from django.views.decorators.http import require_GET, require_POST
 
 from gateway.console import transcript
 from gateway.console.frame import OPERATE, render
+from gateway.console.standing import standing, troubles
 from gateway.console.work import OPEN
 from gateway.ledger import operate
 from gateway.models import Delivery, Turn
-from sessions_app.models import Attachment, Session
+from sessions_app.models import Attachment, Message, Session
 
 PERMISSIONS = ("sessions_app.view_session", "sessions_app.view_message")
 NOTHING = "Nothing to do: it has moved on meanwhile."
@@ -139,17 +140,7 @@ def _head(session: Session) -> dict[str, Any]:
     """What the head of the page says: who, where, how it stands."""
     opened = Turn.objects.filter(session=session, state__in=OPEN)
     states = set(opened.values_list("state", flat=True)[:50])
-    return {"session": session, "contact": session.contact, "standing": standing(session, states)}
-
-
-def standing(session: Session, open_turns: set[str]) -> tuple[str, str]:
-    """(look, word) of how a session stands, given the states of its open turns."""
-    if Turn.State.RUNNING in open_turns:
-        return "running", "answering"
-    if session.state == Session.State.TERMINATED:
-        return "done", "ended"
-    if session.handler == Session.Handler.OPERATOR:
-        return "handed-over", "handed over"
-    if Turn.State.QUEUED in open_turns:
-        return "waiting", "waiting"
-    return "done", session.state
+    last = Message.objects.filter(session=session, seq=session.last_seq).first()
+    wrong = troubles([session.pk], {session.pk: last} if last else {})
+    look = standing(session, states, wrong.get(session.pk))
+    return {"session": session, "contact": session.contact, "standing": look}

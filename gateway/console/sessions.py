@@ -13,16 +13,16 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 
 from gateway.console import conversation
+from gateway.console.standing import standing, troubles, unanswered, undelivered
+from gateway.console.work import OPEN
 from gateway.models import Turn
 from sessions_app.admin import ChannelFilter, SessionAdmin, shorten
 from sessions_app.lists import ago, chip
 from sessions_app.models import Message, Session
 
-OPEN = (Turn.State.QUEUED, Turn.State.RUNNING)
-
 
 class WorkFilter(admin.SimpleListFilter):
-    """By what goes on: answering now, waiting, waiting for a person."""
+    """By what goes on: answering now, waiting, waiting for a person, or what went wrong last."""
 
     title = "what goes on"
     parameter_name = "work"
@@ -35,6 +35,8 @@ class WorkFilter(admin.SimpleListFilter):
             ("waiting", "waiting"),
             ("quarantined", "quarantined"),
             ("operator", "handed over"),
+            ("unanswered", "not answered"),
+            ("undelivered", "not delivered"),
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -42,6 +44,10 @@ class WorkFilter(admin.SimpleListFilter):
         value = self.value() or ""
         if value == "operator":
             return queryset.filter(handler=Session.Handler.OPERATOR)
+        if value == "unanswered":
+            return unanswered(queryset)
+        if value == "undelivered":
+            return undelivered(queryset)
         if value not in self.states:
             return queryset
         turns = Turn.objects.filter(session=OuterRef("pk"), state=self.states[value])
@@ -77,7 +83,7 @@ class ConversationAdmin(SessionAdmin):
         return conversation.page(request, session)
 
     def complete(self, sessions: Sequence[Any]) -> None:
-        """Give each its last message and the states of its open turns: two queries for all."""
+        """Give each its last message, its open turns' states, its trouble: four queries for all."""
         ids = [session.pk for session in sessions]
         states: dict[str, set[str]] = defaultdict(set)
         opened = Turn.objects.filter(session__in=ids, state__in=OPEN)
@@ -89,8 +95,10 @@ class ConversationAdmin(SessionAdmin):
             places |= Q(session=session.pk, seq=session.last_seq)
         for message in Message.objects.filter(places) if ids else ():
             last[message.session_id] = message
+        wrong = troubles(ids, last)
         for session in sessions:
             session.open_turns, session.last_message = states[session.pk], last.get(session.pk)
+            session.trouble = wrong.get(session.pk)
 
     @admin.display(description="who")
     def who(self, session: Any) -> str:
@@ -118,8 +126,7 @@ class ConversationAdmin(SessionAdmin):
     @admin.display(description="state")
     def standing(self, session: Any) -> str:
         """A mark and a word."""
-        look, word = conversation.standing(session, session.open_turns)
-        return chip(look, word)
+        return chip(*standing(session, session.open_turns, session.trouble))
 
     @admin.display(description="last active", ordering="last_activity")
     def last_active(self, session: Any) -> str:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
+
+from django.urls import reverse
 
 from gateway.console import reasons
 from gateway.console.reasons import Reason
 from gateway.ledger.operate import DISCARDED, TAKEN
 from gateway.models import Delivery, Turn
 from gateway.traces import counted, merged
+
+KEY = "KEY"
 
 OPEN = (Turn.State.QUEUED, Turn.State.RUNNING)
 STUCK = (Turn.State.FAILED, Turn.State.QUARANTINED)
@@ -90,6 +95,11 @@ class Part:
         return ", ".join(facts)
 
     @property
+    def url(self) -> str:
+        """Its own page."""
+        return _page("delivery").replace(KEY, str(self.row.pk))
+
+    @property
     def trace(self) -> str:
         """Each try, as text; empty where there was none."""
         return readable(self.row.trace) if self.row.trace else ""
@@ -158,6 +168,11 @@ class Call:
         return " · ".join(facts)
 
     @property
+    def url(self) -> str:
+        """Its own page."""
+        return _page("turn").replace(KEY, self.row.pk)
+
+    @property
     def doings(self) -> str:
         """Tool calls and thoughts, counted; empty where there was neither."""
         return counted(merged(self.row.events))
@@ -166,6 +181,12 @@ class Call:
     def events(self) -> str:
         """What each of them was, one below the other."""
         return "\n\n".join(_event(event) for event in merged(self.row.events))
+
+
+@cache
+def _page(table: str) -> str:
+    """The address of a row's page, looked up once: a conversation has hundreds."""
+    return reverse(f"admin:gateway_{table}_change", args=(KEY,))
 
 
 def _event(event: Any) -> str:

@@ -179,8 +179,10 @@ class _Draft(_Preview):
             self.fades_seconds = adapter.capabilities.draft_seconds * 2 / 3
 
     async def show(self, text: str) -> None:
-        """One draft, named after the turn, so that it grows in place."""
-        await self._drafter.draft(self.outbound(text))
+        """One draft, named after the turn, so that it grows in place. Where the bot may not
+        say more now, messages go first."""
+        if self.previews.limiter.admit_bot(self.turn.channel):
+            await self._drafter.draft(self.outbound(text))
 
 
 class _Edits(_Preview):

@@ -115,6 +115,16 @@ class RateLimiter:
                 bucket.tokens -= 1.0
             return True
 
+    def admit_bot(self, channel: str) -> bool:
+        """Take one permit of the bot's bucket alone, unless the platform asked for a pause."""
+        now = self._monotonic()
+        with self._lock:
+            if channel not in self._rules or self._bot_wait(channel, now) > 0.0:
+                return False
+            if channel in self._bots:
+                self._bots[channel].tokens -= 1.0
+            return True
+
     def next_permit(self) -> float | None:
         """Seconds until something that waits now may go, or None if nothing waits.
 

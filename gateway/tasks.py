@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from datetime import timedelta
 
 from django.conf import settings
@@ -22,6 +23,11 @@ from gateway.replay.asking import carry_out
 from sessions_app import clock
 
 logger = logging.getLogger(__name__)
+
+LATER_SECONDS = 5
+"""So long after another one has been found under way, a replay is tried again."""
+
+_replaying = threading.Lock()
 
 
 @db_periodic_task(crontab(minute="*"))
@@ -75,8 +81,18 @@ def prune() -> None:
 
 @db_task()
 def ask_again(replay: int) -> None:
-    """A past turn's question to another agent: minutes long, so no web thread waits for it."""
-    carry_out(replay, agent_limits())
+    """A past turn's question to another agent: minutes long, so no web thread waits for it.
+
+    One at a time: what is due every minute has a thread of its own then. The others wait
+    in Huey's queue, not in a thread.
+    """
+    if not _replaying.acquire(blocking=False):
+        ask_again.schedule((replay,), delay=LATER_SECONDS)
+        return
+    try:
+        carry_out(replay, agent_limits())
+    finally:
+        _replaying.release()
 
 
 def fire() -> None:

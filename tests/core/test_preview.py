@@ -11,6 +11,7 @@ import pytest
 from adapters.base import (
     Capabilities,
     Outbound,
+    Rate,
     RateLimited,
     Receipt,
     Refused,
@@ -327,6 +328,29 @@ async def test_a_draft_is_shown_again_before_it_fades() -> None:
         await over(house)
     assert {text for _, text in chat.drawn} == {"One"}
     assert chat.said == ["One"]
+
+
+async def test_drafts_keep_the_pace_of_the_bot() -> None:
+    """What is only a courtesy must not bring the platform's wrath on the messages."""
+
+    class Paced(Easel):
+        capabilities = Capabilities(
+            text_limit=200, edit_seconds=0.01, bot_rate=Rate(per_second=1.0, burst=2)
+        )
+
+    agent, chat = Told(), Paced()
+    async with House(agent, chat=chat) as house:
+        await house.write(inbound("1", "hi"))
+        for count, word in enumerate(("One", " two"), 1):
+            agent.say(word)
+            await until(lambda count=count: len(chat.drawn) == count)
+        agent.say(" three")
+        await asyncio.sleep(0.05)
+        assert [text for _, text in chat.drawn] == ["One", "One two"]
+        house.now += 10.0
+        agent.finish()
+        await over(house)
+    assert chat.said == ["One two three"]
 
 
 async def test_without_drafts_or_edits_nothing_is_shown_early() -> None:

@@ -14,6 +14,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from huey.contrib.djhuey import HUEY
 
+from gateway import tasks
 from gateway.agents.base import Limits
 from gateway.models import Agent, Audit, Delivery, Replay, Turn
 from gateway.replay.asking import NotReplayable, Said, begin_replay, carry_out, finish_replay
@@ -244,3 +245,19 @@ def test_one_that_never_ended_says_so(turn: Turn, agent: FakeAgent, clock: Clock
 
 def test_a_turn_that_is_not_there_is_not_found() -> None:
     assert browser(Who.OPERATOR).get("/admin/compare/turn_none/").status_code == 404
+
+
+def test_one_is_carried_out_at_a_time_and_the_others_wait_in_the_queue(
+    turn: Turn, agent: FakeAgent
+) -> None:
+    """Two of them took both of the worker's threads: nothing planned fired for minutes."""
+    HUEY.flush()
+    replay = begin_replay("ann", turn.pk, "other")
+    with tasks._replaying:  # somebody else's is under way
+        ask_again.call_local(replay.pk)
+    assert not agent.calls
+    waiting = HUEY.dequeue()
+    assert waiting is not None and waiting.args == (replay.pk,) and waiting.eta is not None
+    ask_again.call_local(*waiting.args)
+    replay.refresh_from_db()
+    assert replay.ended_at is not None

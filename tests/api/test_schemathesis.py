@@ -15,6 +15,10 @@ from tests.process import ROOT, Gateway, clean_environment
 pytestmark = pytest.mark.heavy
 
 SECONDS = 35
+PATIENT_SECONDS = 3 * SECONDS
+"""For a machine on which the first time was too short to try everything."""
+
+SEED = 20
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -57,31 +61,44 @@ def callers(gateway: Gateway) -> dict[str, str]:
 def test_nothing_that_is_sent_breaks_the_api(
     gateway: Gateway, callers: dict[str, str], who: str, tmp_path: Path
 ) -> None:
-    report = tmp_path / "report.json"
-    subjects = [f"--include-tag={name}" for name in AGENT] if who == "grant" else []
+    tags = [f"--include-tag={name}" for name in AGENT] if who == "grant" else ["--exclude-tag=me"]
+    for seconds in (SECONDS, PATIENT_SECONDS):
+        tested, selected = run(gateway, callers[who], tags, seconds, tmp_path)
+        if tested == selected:
+            break
+    assert tested == selected > 5
+    log = gateway.log_text()
+    assert "Traceback" not in log
+    for secret in callers.values():
+        assert secret not in log
+
+
+def run(
+    gateway: Gateway, secret: str, tags: list[str], seconds: int, folder: Path
+) -> tuple[int, int]:
+    """Send all sorts of things for so long. Gives how many operations were tested, of how many."""
+    report = folder / "report.json"
     done = subprocess.run(
         [
             str(Path(sys.executable).parent / "schemathesis"),
             "run",
             f"{gateway.url}/api/v1/openapi.json",
-            f"--header=Authorization: Bearer {callers[who]}",
-            f"--max-time={SECONDS}",
+            f"--header=Authorization: Bearer {secret}",
+            f"--max-time={seconds}",
+            f"--seed={SEED}",
+            "--request-timeout=60",
             f"--checks={','.join(CHECKS)}",
             "--continue-on-failure",
             "--no-color",
             "--report=json",
             f"--report-json-path={report}",
-            *(subjects or ["--exclude-tag=me"]),
+            *tags,
         ],
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=seconds + 180,
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     operations = json.loads(report.read_text())["operations"]
-    assert operations["tested"] == operations["selected"] > 5
-    log = gateway.log_text()
-    assert "Traceback" not in log
-    for secret in callers.values():
-        assert secret not in log
+    return operations["tested"], operations["selected"]

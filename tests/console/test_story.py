@@ -212,13 +212,19 @@ def _tab_to(page: Page, name: str) -> None:
     raise AssertionError(f"no way leads to {name}")
 
 
-@pytest.mark.parametrize("look", LOOKS)
-def test_pages_in_every_look(story: Story, look: str) -> None:
+def test_pages_in_every_look(story: Story) -> None:
     """Live, start, repair and chat fit; their pictures are kept where somebody asks for them."""
     story.house.telegram.fail("sendMessage", **BLOCKED)
     story.write(CY, "Cy" * 30, "are you there?").finish("I am here.")
     ada, bo = story.write(ADA, "Ada", "hello"), story.write(BO, "محمد", "مرحبا")
     ada.say("word " * 300 + "\n```python\nprint('here')\n```\n")
+    for look in LOOKS:
+        _look_around(story, look, ada)
+    ada.finish()
+    bo.finish("مرحبا")
+
+
+def _look_around(story: Story, look: str, ada: Call) -> None:
     browser = story.page.context.browser
     assert browser is not None
     context = story.house.person(browser, "root", **LOOKS[look])
@@ -228,9 +234,7 @@ def test_pages_in_every_look(story: Story, look: str) -> None:
         if name == "live/":
             expect(page.locator(f"#{ada.turn} .text")).to_contain_text("here")
         expect(page.locator("main, #content").first).to_be_visible()
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (name, look)
         label = name.strip("./").replace("/", "-") or "start"
         browsers.picture(page, f"{label}-{look}", whole=label in ("start", "repair"))
         page.close()
-    ada.finish()
-    bo.finish("مرحبا")

@@ -28,7 +28,6 @@ DOWN = (0, 3, 190, 368, 131031, 131042, 131045)
 NOT_PERMITTED = (10, 131005, *range(200, 300))
 PERMISSION = "whatsapp_business_messaging"
 WINDOW = 131047
-MAX_TEMPLATE_CODE = range(132000, 133000)
 
 
 class OutsideWindow(Refused):

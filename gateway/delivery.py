@@ -145,10 +145,6 @@ class Sender:
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()), timeout=seconds)
 
-    def idle(self) -> bool:
-        """Nothing is being sent."""
-        return not self._tasks
-
     def _forget(self, delivery: ClaimedDelivery, task: asyncio.Task[None]) -> None:
         if self._tasks.get(delivery.id) is task:  # its next try may be under way already
             del self._tasks[delivery.id]

@@ -16,6 +16,7 @@ from gateway.cleanup import clean_sessions, forget_keys, forget_sessions
 from gateway.ledger.firing import fire_due, ring_soon
 from gateway.ledger.outcomes import forget_occurrences, settle
 from gateway.ledger.recovery import WORKER, beat
+from gateway.leftovers import forget_leftovers
 from gateway.limits import agent_limits
 from gateway.media.desk import make_store
 from gateway.media.retention import prune_files
@@ -69,7 +70,9 @@ def forget() -> None:
     if forgotten := forget_sessions():
         logger.info("forgot %d old sessions", forgotten)
     if days := settings.OPENCLAW_RETENTION_DAYS:
-        forget_occurrences(clock.now() - timedelta(days=days))
+        oldest = clock.now() - timedelta(days=days)
+        forget_occurrences(oldest)
+        forget_leftovers(oldest)
 
 
 @db_periodic_task(crontab(hour="3", minute="47"))

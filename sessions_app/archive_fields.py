@@ -143,11 +143,6 @@ def texts(limit: int) -> Check:
     return lambda value: [one(entry) for entry in json_list(value)]
 
 
-def json_value(value: Any) -> Any:
-    """Any JSON."""
-    return value
-
-
 def many(fields: Fields) -> Check:
     """A list of objects with these fields."""
 

@@ -224,7 +224,8 @@ class SessionManager:
         )
 
     def expire(self, sessions: Sequence[str], now: datetime) -> None:
-        """End these sessions. The caller has made sure that no work is in flight."""
+        """End these sessions; who comes back after a time-out may get them back. What was
+        queued to be sent still goes out."""
         run_each(
             "UPDATE sessions_app_session SET state = 'terminated', ended_at = %s "
             "WHERE id = %s AND NOT state = 'terminated'",

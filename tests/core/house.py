@@ -183,7 +183,7 @@ class House:
 
     async def said(self, count: int, seconds: float = 10.0) -> list[str]:
         """What the platform was handed, once it is `count` parts and all ends are written."""
-        await until(lambda: len(self.chat.sent) >= count and self.sender.idle(), seconds)
+        await until(lambda: len(self.chat.sent) >= count and not self.sender.sending(), seconds)
         return self.chat.said
 
     def _adapter(self, name: str) -> Adapter:

@@ -11,7 +11,8 @@ from gateway import cleanup
 from gateway.cleanup import clean_sessions, forget_sessions
 from gateway.ledger.operate import terminate_sessions
 from gateway.ledger.recovery import GATEWAY, beat, resume_sessions
-from gateway.models import Delivery, Turn
+from gateway.leftovers import forget_leftovers
+from gateway.models import Delivery, PairingCode, SetAside, Turn
 from sessions_app.models import Message, Session
 from tests.conftest import Clock
 from tests.core.kit import (
@@ -230,3 +231,30 @@ def test_deliveries_without_a_session_do_not_matter_to_any(verbs: Verbs, clock: 
     queue("broadcast", "elsewhere")
     assert _pass(clock, 900) == 1
     assert Message.objects.count() == 2
+
+
+def test_what_belongs_to_no_conversation_is_forgotten_too(verbs: Verbs, clock: Clock) -> None:
+    """A person's words, ids and codes stood there for ever, whatever retention said."""
+    _chat(verbs, "1")
+
+    def leave(name: str) -> None:
+        SetAside.objects.create(channel=CHANNEL, external_id=name, reason="odd", payload=name)
+        queue(name, f"sent-{name}", state="sent")
+        queue(name, f"dead-{name}", state="failed")
+        queue(name, f"waits-{name}")
+        PairingCode.objects.create(
+            channel=CHANNEL,
+            user_id=name,
+            code=f"CODE{name.upper()}"[:8],
+            expires_at=clock() + timedelta(hours=1),
+        )
+
+    leave("old")
+    clock.advance(10 * 86_400)
+    leave("new")
+    assert forget_leftovers(clock() - timedelta(days=7)) == 4
+    assert list(SetAside.objects.values_list("external_id", flat=True)) == ["new"]
+    assert list(PairingCode.objects.values_list("user_id", flat=True)) == ["new"]
+    kept = set(Delivery.objects.filter(session=None).values_list("chat_id", flat=True))
+    assert kept == {"waits-old", "sent-new", "dead-new", "waits-new"}
+    assert Delivery.objects.exclude(session=None).count() == 1

@@ -397,7 +397,8 @@ CONTRAST = """() => {
   const poor = [];
   for (const element of document.querySelectorAll("body *")) {
     const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
-    if (!own || !element.checkVisibility() || element.closest(".unseen, :disabled")) continue;
+    const seen = element.checkVisibility() && !element.closest(".visually-hidden, :disabled");
+    if (!own || !seen) continue;
     const [a, b] = [light(numbers(getComputedStyle(element).color)), light(ground(element))];
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     if (ratio < 4.5) poor.push([element.className || element.tagName, ratio]);

@@ -1,6 +1,7 @@
 // One message on the page, from the first caret to its place in history.
 
 import { link, plain } from "./inline.js";
+import { make } from "./make.js";
 import { Markdown } from "./markdown.js";
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
@@ -36,7 +37,7 @@ export class Entry {
     this.foot = make("footer", "foot");
     this.time = make("time");
     this.foot.append(this.time);
-    this.message.append(make("span", "unseen", label(role, origin)), this.body, this.foot);
+    this.message.append(make("span", "visually-hidden", label(role, origin)), this.body, this.foot);
     this.element.append(this.message);
     if (role === "assistant") {
       this.body.classList.add("text");
@@ -125,13 +126,6 @@ export class Entry {
     }
     this.body.append(list);
   }
-}
-
-export function make(name, className = "", text = "") {
-  const element = document.createElement(name);
-  if (className) element.className = className;
-  if (text) element.textContent = text;
-  return element;
 }
 
 function label(role, origin) {

@@ -1,8 +1,9 @@
 // The chat page: puts its parts together.
 
 import { Connection } from "./connection.js";
-import { make } from "./entry.js";
+import { copy } from "./copy.js";
 import { Follow } from "./follow.js";
+import { make } from "./make.js";
 import { Outbox } from "./outbox.js";
 import { Timeline } from "./timeline.js";
 
@@ -207,22 +208,6 @@ function speak(text) {
 
 function unread() {
   document.title = document.hidden && follow.fresh ? `(${follow.fresh}) ${title}` : title;
-}
-
-async function copy(button) {
-  const text = button.closest(".code").querySelector("code").textContent;
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    // No clipboard on plain http beyond this machine: select it instead.
-    getSelection().selectAllChildren(button.closest(".code").querySelector("code"));
-    button.textContent = document.execCommand("copy") ? "Copied" : "Selected";
-    return;
-  }
-  button.textContent = "Copied";
-  setTimeout(() => {
-    button.textContent = "Copy";
-  }, 1600);
 }
 
 $("timeline").addEventListener("click", (event) => {

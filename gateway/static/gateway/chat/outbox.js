@@ -28,10 +28,6 @@ export class Outbox {
     this.#change((items) => items.map((item) => (item.id === id ? { ...item, reason } : item)));
   }
 
-  has(id) {
-    return this.#items.some((item) => item.id === id);
-  }
-
   // The next one to send: the oldest that was not turned down.
   next() {
     return this.#items.find((item) => !item.reason);

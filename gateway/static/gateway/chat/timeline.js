@@ -3,7 +3,8 @@
 // what was streamed or sent becomes history in place.
 
 import { dayOf, sameDay } from "./days.js";
-import { Entry, make } from "./entry.js";
+import { Entry } from "./entry.js";
+import { make } from "./make.js";
 
 export class Timeline {
   #list;

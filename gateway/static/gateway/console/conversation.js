@@ -1,6 +1,7 @@
 // A session's page: markdown, times, day lines; more at the top; what happens now at the end.
 
 import { Connection } from "../chat/connection.js";
+import { copy } from "../chat/copy.js";
 import { Follow } from "../chat/follow.js";
 import { plain } from "../chat/inline.js";
 import { Markdown } from "../chat/markdown.js";
@@ -240,20 +241,6 @@ function says(text) {
 }
 
 // --- hands ------------------------------------------------------------------------
-
-async function copy(button) {
-  const code = button.closest(".code").querySelector("code");
-  try {
-    await navigator.clipboard.writeText(code.textContent);
-    button.textContent = "Copied";
-  } catch {
-    getSelection().selectAllChildren(code); // no clipboard on plain http beyond this machine
-    button.textContent = document.execCommand("copy") ? "Copied" : "Selected";
-  }
-  setTimeout(() => {
-    button.textContent = "Copy";
-  }, 1600);
-}
 
 page.addEventListener("click", (event) => {
   const button = event.target.closest("button, a");

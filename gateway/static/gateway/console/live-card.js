@@ -1,6 +1,7 @@
 // One turn on the page. Its head is always true; its text is written while it is in view.
 // While the page is paused both are as they were at that moment.
 
+import { make } from "../chat/make.js";
 import { GrowingText } from "./live-text.js";
 
 const WORDS = {
@@ -253,13 +254,6 @@ export function duration(seconds) {
   const pad = (number) => String(number).padStart(2, "0");
   if (whole < 3600) return `${Math.floor(whole / 60)}:${pad(whole % 60)}`;
   return `${Math.floor(whole / 3600)}:${pad(Math.floor(whole / 60) % 60)}:${pad(whole % 60)}`;
-}
-
-export function make(name, className = "", text = "") {
-  const element = document.createElement(name);
-  if (className) element.className = className;
-  if (text) element.textContent = text;
-  return element;
 }
 
 export function button(className, text) {

@@ -1,6 +1,7 @@
 // What waits, and why. Told by the gateway every two seconds; it also says which turns run.
 
-import { button, duration, make, place, put } from "./live-card.js";
+import { make } from "../chat/make.js";
+import { button, duration, place, put } from "./live-card.js";
 
 const PACE = 2000;
 const REASONS = {

@@ -41,8 +41,36 @@ class Used:
         self.cost += _number(usage.get("cost"))
 
 
+Limits = Mapping[str, tuple[int, float]]
+"""Scope (session, day) -> tokens and dollars; 0 is no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What one turn may use: the limits, and what was used before it."""
+
+    limits: Limits
+    before: Mapping[str, Used]
+
+    def refusal(self, usage: Mapping[str, Any]) -> str:
+        """What to say instead of calling the model once more; empty where it may be called.
+
+        `usage` is what the turn itself has used so far.
+        """
+        for scope, (most_tokens, most_cost) in self.limits.items():
+            before = self.before.get(scope, Used())
+            used = Used(before.tokens, before.cost)
+            used.add(usage)
+            if most_tokens and used.tokens >= most_tokens:
+                return SPENT[scope].format(used=f"{most_tokens} tokens")
+            if most_cost and used.cost >= most_cost:
+                return SPENT[scope].format(used=f"${most_cost:g}")
+        return ""
+
+
 class Budget:
-    """Asked before each call of the model. What the gateway has counted decides.
+    """Asked before each turn; its allowance before each call of the model. What the gateway
+    has counted decides.
 
     Where that is less, or there is none, what this process remembers: of the latest
     sessions, since it started, a session counting as a person.
@@ -57,17 +85,10 @@ class Budget:
         self._sessions: OrderedDict[str, Used] = OrderedDict()
         self._days: OrderedDict[tuple[date, str], Used] = OrderedDict()
 
-    async def refusal(self, session: str, gateway: Gateway) -> str:
-        """What to say instead of an answer; empty where the model may be asked."""
-        if not any(limit for limits in self._limits.values() for limit in limits):
-            return ""
-        used = await self._used(session, gateway)
-        for scope, (most_tokens, most_cost) in self._limits.items():
-            if most_tokens and used[scope].tokens >= most_tokens:
-                return SPENT[scope].format(used=f"{most_tokens} tokens")
-            if most_cost and used[scope].cost >= most_cost:
-                return SPENT[scope].format(used=f"${most_cost:g}")
-        return ""
+    async def allowance(self, session: str, gateway: Gateway) -> Allowance:
+        """What a turn of this session may use."""
+        limited = any(limit for limits in self._limits.values() for limit in limits)
+        return Allowance(self._limits, await self._used(session, gateway) if limited else {})
 
     def add(self, session: str, usage: Mapping[str, Any]) -> None:
         """Remember what an answer used."""

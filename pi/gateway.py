@@ -8,6 +8,7 @@ Errors::
     ToolError
     ├── NoGateway     Pi was asked without a grant: there is nothing to call
     └── NotDone       the gateway refused, or could not be reached
+        └── DoneBefore    an earlier try of this turn has done it already
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pi.tools import ToolError
 CALL_SECONDS = 10.0
 MAX_ANSWER_BYTES = 1024 * 1024
 MAX_DETAIL = 300
+CONFLICT = 409
 
 
 class NoGateway(ToolError):
@@ -32,6 +34,10 @@ class NoGateway(ToolError):
 
 class NotDone(ToolError):
     """The gateway did not do it; the message says why, as far as it told."""
+
+
+class DoneBefore(NotDone):
+    """The same wish of the same turn was carried out before, with other particulars."""
 
 
 class Gateway:
@@ -55,6 +61,10 @@ class Gateway:
         """Merge `changes` into the notes about the person; None deletes."""
         await self._call("PATCH", "/me/notes", body=changes)
 
+    async def change_preferences(self, changes: dict[str, Any]) -> None:
+        """Merge `changes` into the person's preferences; None deletes."""
+        await self._call("PATCH", "/me/preferences", body=changes)
+
     async def messages(self, query: str = "", limit: int = 20) -> list[dict[str, Any]]:
         """What was said by and to this person, newest first."""
         wanted = {"limit": str(limit), **({"q": query} if query else {})}
@@ -68,9 +78,12 @@ class Gateway:
         """What is planned in this conversation."""
         return _items(await self._call("GET", "/schedules", {"limit": "200"}))
 
-    async def add_schedule(self, new: dict[str, Any]) -> dict[str, Any]:
-        """Plan something; the same again within one turn is the same schedule."""
-        return _object(await self._call("POST", "/schedules", body=new))
+    async def add_schedule(self, new: dict[str, Any], wish: str) -> dict[str, Any]:
+        """Plan something; the same wish within one turn is the same schedule.
+
+        Raises `DoneBefore` where the turn is repeated and the time reads differently by now.
+        """
+        return _object(await self._call("POST", "/schedules", body=new, wish=wish))
 
     async def cancel_schedule(self, name: str) -> None:
         """Take a schedule of this conversation away."""
@@ -79,17 +92,22 @@ class Gateway:
         await self._call("DELETE", f"/schedules/{name}")
 
     async def _call(
-        self, method: str, path: str, query: dict[str, str] | None = None, body: Any = None
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str] | None = None,
+        body: Any = None,
+        wish: str = "",
     ) -> Any:
         if self._grant is None:
             raise NoGateway("I can only do that when I am asked through the gateway.")
         data = b"" if body is None else orjson.dumps(body)
-        headers = {"Idempotency-Key": self._key(path, data)} if method == "POST" else {}
+        headers = {"Idempotency-Key": self._key(path, wish)} if wish else {}
         return await self._http.call(self._grant, method, path, query, data, headers)
 
-    def _key(self, path: str, data: bytes) -> str:
+    def _key(self, path: str, wish: str) -> str:
         """The same for the same wish of the same turn: a repeated turn plans nothing twice."""
-        return hashlib.sha256(b"\0".join((self._turn.encode(), path.encode(), data))).hexdigest()
+        return hashlib.sha256("\0".join((self._turn, path, wish)).encode()).hexdigest()
 
 
 class Http:
@@ -154,7 +172,7 @@ def _answer(status: int, body: bytes) -> Any:
     except orjson.JSONDecodeError:
         data = None
     if status >= 300:
-        raise NotDone(_refusal(status, data))
+        raise (DoneBefore if status == CONFLICT else NotDone)(_refusal(status, data))
     return data
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pi import models
-from pi.budget import Budget
+from pi.budget import Allowance, Budget
 from pi.config import Config
 from pi.context import Memory, condense, fit, order, read_memory, tokens
 from pi.failures import Failed, explain
@@ -79,7 +79,8 @@ class Mind:
 
         Closing the iterator cancels the model's call.
         """
-        if refusal := await self._budget.refusal(ask.session, gateway):
+        allowance = await self._budget.allowance(ask.session, gateway)
+        if refusal := allowance.refusal({}):
             yield token(refusal)
             yield final(refusal, {"brain": "budget"})
             return
@@ -89,7 +90,7 @@ class Mind:
 
         usage = RunUsage()
         try:
-            async with aclosing(self._run(agent, ask, toolbox, usage)) as events:
+            async with aclosing(self._run(agent, ask, toolbox, usage, allowance)) as events:
                 async for event in events:
                     yield event
         except AgentRunError as error:
@@ -98,7 +99,12 @@ class Mind:
             self._budget.add(ask.session, _spent(usage))
 
     async def _run(
-        self, agent: Agent[None, str], ask: Ask, toolbox: Toolbox, usage: RunUsage
+        self,
+        agent: Agent[None, str],
+        ask: Ask,
+        toolbox: Toolbox,
+        usage: RunUsage,
+        allowance: Allowance,
     ) -> AsyncGenerator[Event]:
         from pydantic_ai import AgentRunResultEvent
         from pydantic_ai.capabilities import ProcessHistory
@@ -124,10 +130,15 @@ class Mind:
                     for rest in said.end():
                         yield rest
                     changed = memory if memory != before else None
-                    yield self._final(event.result.output, usage, changed)
+                    yield self._final(said.text or event.result.output, usage, changed)
                     return
                 for heard in said.feed(event):
                     yield heard
+                    # the model is called again with what a tool found
+                    if heard.name == "tool_result" and (no := allowance.refusal(_spent(usage))):
+                        yield said.add(no)
+                        yield self._final(said.text, usage, memory if memory != before else None)
+                        return
 
     async def _read(
         self, ask: Ask, memory: Memory, tools_size: int, usage: RunUsage
@@ -283,27 +294,46 @@ def _bounded(toolset: Any) -> Any:
 
 
 class _Said:
-    """From pydantic-ai's events to the protocol's, within a size."""
+    """From pydantic-ai's events to the protocol's, within a size. `text`: all tokens so far."""
 
     def __init__(self) -> None:
         self._menders = {"token": Mender(), "reasoning": Mender()}
         self._size = 0
+        self._tokens: list[str] = []
+        self._breaks = False
+
+    @property
+    def text(self) -> str:
+        """The answer as those who listened have it."""
+        return "".join(self._tokens)
 
     def feed(self, event: object) -> Sequence[Event]:
         """What an event is for those who listen: nothing, or one event."""
         if used := _tool_event(event):
+            self._breaks = bool(self._tokens)
             return [used]
         name, text = _delta(event)
         self._size += len(text)
         if self._size > MAX_ANSWER_CHARS:
             raise Failed("the model would not stop talking", retryable=False)
         mended = self._menders[name].feed(text) if text else ""
-        return [Event(name, {"text": mended})] if mended else []
+        if not mended:
+            return []
+        return [self.add(mended) if name == "token" else Event(name, {"text": mended})]
+
+    def add(self, text: str) -> Event:
+        """One more token; what is said after a tool was used begins a paragraph."""
+        piece = f"\n\n{text.lstrip()}" if self._breaks else text
+        self._breaks = False
+        self._tokens.append(piece)
+        return token(piece)
 
     def end(self) -> Sequence[Event]:
         """What was still held back."""
-        rests = ((name, mender.end()) for name, mender in self._menders.items())
-        return [Event(name, {"text": rest}) for name, rest in rests if rest]
+        rests = {name: mender.end() for name, mender in self._menders.items()}
+        last = [self.add(rests["token"])] if rests["token"] else []
+        thought = rests["reasoning"]
+        return [*last, *([Event("reasoning", {"text": thought})] if thought else [])]
 
 
 def _tool_event(event: object) -> Event | None:

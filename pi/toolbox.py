@@ -22,6 +22,7 @@ from pi.tools.dates import Calendar, Clock, clock_of
 from pi.tools.files import Files
 from pi.tools.history import History, text_of
 from pi.tools.notes import Notes
+from pi.tools.preferences import Preferences
 from pi.tools.programs import Programs
 from pi.tools.schedules import Schedules
 from pi.tools.summary import Summary
@@ -51,6 +52,9 @@ class Toolbox:
         self.for_models = tuple(for_models)
         self._tools = {tool.__name__: tool for tool in (*self.for_models, *others)}
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._tools
+
     async def use(self, name: str, arguments: Mapping[str, Any]) -> Used:
         """Run a tool. It always gives a text, whatever happens within it."""
         try:
@@ -71,6 +75,7 @@ def make_toolbox(ask: Ask, config: Config, gateway: Gateway, clock: Clock) -> To
     asked = [text_of({"text": message.content}) for message in pending(ask.messages, ask.waiting)]
     schedules = Schedules(gateway, clock)
     notes, history = Notes(gateway), History(gateway, clock, asked)
+    preferences, summary = Preferences(gateway, clock), Summary(gateway, schedules, asked)
     tools: list[Tool] = [
         *(calculate, calendar.current_time, calendar.time_in, calendar.time_after),
         *(calendar.date_after, calendar.weekday_of, calendar.days_until, calendar.days_between),
@@ -78,7 +83,7 @@ def make_toolbox(ask: Ask, config: Config, gateway: Gateway, clock: Clock) -> To
     if gateway.granted:
         tools += [schedules.remind, schedules.plan_task, schedules.list_plans]
         tools += [schedules.cancel_plan, notes.write_note, notes.read_notes, notes.delete_note]
-        tools += [history.search_history, Summary(gateway, schedules, asked).summarise_day]
+        tools += [history.search_history, summary.summarise_day, preferences.set_time_zone]
     files = Files(config.files_dir, ask.session)
     if ask.session:
         tools += [files.list_files, files.read_file, files.write_file, files.delete_file]
@@ -86,11 +91,11 @@ def make_toolbox(ask: Ask, config: Config, gateway: Gateway, clock: Clock) -> To
         tools.append(Web().fetch_page)
     if config.run_programs and ask.session:
         tools.append(Programs(files).run_program)
-    summary = Summary(gateway, schedules, asked)
     by_rules = (
         *(calendar.days_since, calendar.year_and_week, calendar.leap_year),
         *(schedules.remind, schedules.plan_task, schedules.list_plans, schedules.cancel_plan),
         *(schedules.cancel_all_plans, notes.write_note, notes.read_notes, notes.delete_note),
-        *(history.search_history, summary.summarise_day),
+        notes.delete_all_notes,
+        *(history.search_history, summary.summarise_day, preferences.set_time_zone),
     )
     return Toolbox(tools, by_rules)

@@ -238,7 +238,7 @@ def power(base: Number, exponent: Number) -> Number:
     if isinstance(base, Fraction) and isinstance(exponent, Fraction) and exponent.denominator == 1:
         bits = max(base.numerator.bit_length(), base.denominator.bit_length())
         if base not in (0, 1, -1) and abs(exponent.numerator) * (bits - 1) > MAX_BITS:
-            raise OverflowError
+            return _rounded_power(base, exponent.numerator)
         if base in (0, 1, -1) and abs(exponent.numerator) > 2:
             exponent = Fraction(exponent.numerator % 2 + 2 * (-1 if exponent < 0 else 1))
         return Fraction(base**exponent.numerator)
@@ -246,6 +246,13 @@ def power(base: Number, exponent: Number) -> Number:
         raise ToolError("That has no real result: a root of a negative number.")
     result: float = float(base) ** float(exponent)
     return result
+
+
+def _rounded_power(base: Fraction, exponent: int) -> float:
+    """For 1.0041^360, whose digits are many though it is small. Raises `OverflowError`."""
+    if not (rounded := float(base) ** exponent):
+        raise OverflowError
+    return rounded
 
 
 def _square_root(value: Number) -> Number:

@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pi.tools import ToolError
-from pi.tools.written_dates import read_date
+from pi.tools.written_dates import is_open, read_date, shifted
 from pi.tools.zones import find_zone
 
 Clock = Callable[[], datetime]
@@ -81,7 +81,7 @@ class Calendar:
     def date_after(self, count: int, unit: str) -> str:
         """The date in so many of `unit`: day, week, month or year; negative counts look back."""
         try:
-            then = _shifted(self.today, count, unit)
+            then = shifted(self.today, count, unit)
         except (OverflowError, ValueError):
             raise ToolError(OUT_OF_RANGE) from None
         verb = "it was" if count < 0 else "it will be"
@@ -118,9 +118,17 @@ class Calendar:
 
     def days_between(self, first: str, second: str) -> str:
         """How many days there are between two dates."""
-        start, end = self._read(first), self._read(second)
+        start, end = self._both(first, second)
         days = abs((end - start).days)
         return f"{_days(days)} between {long_date(start)} and {long_date(end)}."
+
+    def _both(self, first: str, second: str) -> tuple[date, date]:
+        """Two dates in order: one without a year is read from where the other one is."""
+        if is_open(second):
+            start = self._read(first)
+            return start, self._read(second, start)
+        end = self._read(second)
+        return self._read(first, end, past=True) if is_open(first) else self._read(first), end
 
     def year_and_week(self) -> str:
         """This year, month and ISO week."""
@@ -132,8 +140,8 @@ class Calendar:
         answer = "is a leap year" if calendar.isleap(year) else "is not a leap year"
         return f"{year} {answer}."
 
-    def _read(self, text: str, *, past: bool = False) -> date:
-        found = read_date(text, self.today, past=past)
+    def _read(self, text: str, today: date | None = None, *, past: bool = False) -> date:
+        found = read_date(text, today or self.today, past=past)
         if found is None:
             raise ToolError(UNKNOWN_DATE.format(text.strip()[:60]))
         return found
@@ -146,15 +154,6 @@ def _days(count: int) -> str:
 def _span(count: int, unit: str) -> str:
     words = f"{abs(count)} {unit}{'' if abs(count) == 1 else 's'}"
     return f"{words} ago" if count < 0 else f"in {words}"
-
-
-def _shifted(day: date, count: int, unit: str) -> date:
-    if unit in ("day", "week"):
-        return day + timedelta(days=count * (7 if unit == "week" else 1))
-    months = day.year * 12 + day.month - 1 + count * (12 if unit == "year" else 1)
-    year, month = divmod(months, 12)
-    last = calendar.monthrange(year, month + 1)[1]  # the 31st becomes the last day of a short month
-    return date(year, month + 1, min(day.day, last))
 
 
 def _place_name(place: str) -> str:

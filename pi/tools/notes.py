@@ -56,6 +56,14 @@ class Notes:
         await self._gateway.change_notes(dict.fromkeys(found))
         return "Forgotten: " + "; ".join(note_texts(found))
 
+    async def delete_all_notes(self) -> str:
+        """Forget every note about this person."""
+        found = await self._all()
+        if not found:
+            raise ToolError(NOTHING)
+        await self._gateway.change_notes(dict.fromkeys(found))
+        return "Forgotten: " + "; ".join(note_texts(found))
+
     async def _all(self) -> dict[str, Any]:
         person = (await self._gateway.me()).get("person")
         notes = person.get("notes") if isinstance(person, dict) else None

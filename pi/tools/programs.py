@@ -45,6 +45,9 @@ class Programs:
                 stderr=its,
                 start_new_session=True,
             )
+        except BaseException:
+            os.close(ours)
+            raise
         finally:
             os.close(its)
         run = _Run(process)

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pi.gateway import Gateway
+from pi.gateway import DoneBefore, Gateway
 from pi.tools import ToolError
 from pi.tools.dates import Clock, long_date
 from pi.tools.written_dates import MONTHS, WEEKDAYS
@@ -96,8 +96,16 @@ class Schedules:
         if timing is None:
             raise ToolError(WHEN)
         new = {"kind": timing.kind, "spec": timing.spec, "timezone": str(now.tzinfo), **what}
-        made = await self._gateway.add_schedule(new)
-        return f"Planned {rhythm({**new, **made})}{due({**new, **made})}: {title({**new, **made})}."
+        try:
+            made = await self._gateway.add_schedule(new, f"{when}\0{what}")
+        except DoneBefore:  # an earlier try of this turn: "in 20 minutes" was another time then
+            made = next((one for one in await self.plans() if _same(one, what)), {})
+        plan = {**new, **made}
+        return f"Planned {rhythm(plan)}{due(plan)}: {title(plan)}."
+
+
+def _same(plan: Mapping[str, Any], what: Mapping[str, str]) -> bool:
+    return all(plan.get(field) == text for field, text in what.items())
 
 
 def zone_of(me: Mapping[str, Any]) -> ZoneInfo:
@@ -128,7 +136,7 @@ def due(plan: Mapping[str, Any]) -> str:
     moment = due_at(plan)
     if moment is None:
         return "at a time the gateway chose" if plan.get("kind") == "at" else ""
-    words = f"{moment:%H:%M} on {long_date(moment)}"
+    words = f"{moment:%H:%M} on {long_date(moment)} ({moment.tzname()})"
     return words if plan.get("kind") == "at" else f", next at {words}"
 
 

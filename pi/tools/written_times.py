@@ -8,44 +8,49 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
 from pi.tools import ToolError
-from pi.tools.written_dates import COUNT, MONTHS, WEEKDAYS, read_date, read_span
+from pi.tools.written_clocks import LATE, PART, PARTS, Clock, read_clock
+from pi.tools.written_dates import (
+    ABBREVIATED,
+    MONTHS,
+    SIZES,
+    WEEKDAYS,
+    read_date,
+    read_span,
+    shifted,
+)
 
 DEFAULT_TIME = time(9)
-PARTS = {
-    "morning": time(9),
-    "noon": time(12),
-    "midday": time(12),
-    "lunchtime": time(12),
-    "afternoon": time(15),
-    "evening": time(19),
-    "night": time(21),
-    "midnight": time(0),
-}
-SECONDS = {"minute": 60, "hour": 3600, "day": 86400, "week": 604800}
 PASSED = "That time has passed already."
 
-_PART = "|".join(PARTS)
-_TIME = re.compile(
-    r"(?P<hour>[0-9]{1,2})(?:[:.h](?P<minute>[0-5][0-9]))? ?(?P<half>am|pm|a\.m\.?|p\.m\.?)?"
-    r"(?: ?o'?clock| ?h| sharp)?(?: (?:in the|at) (?P<part>morning|afternoon|evening|night))?"
-)
-_EVERY_SPAN = re.compile(
-    rf"(?:every|each) (?P<span>(?:{COUNT} )?(?P<alone>minute|hour|day|week)s?)|hourly"
-)
-_RELATIVE = re.compile(
-    rf"(?:in|after) (?P<a>{COUNT} [a-z]+)|(?P<b>half an hour|an hour and a half)"
-)
+_SPANS_ALONE = ("half an hour", "an hour and a half", "a quarter of an hour")
+_TOMORROW = re.compile(r"\b(?:tom+or+ow|tomm?or?row|tmr+w?|tmw|2moro?w?|tomoro+w?)\b")
+_SHORT_DAY = re.compile(rf"\b(on|next|this|every|each) ({ABBREVIATED.pattern})\b\.?")
 _FIELD, _NAMES = "[0-9*,/-]+", "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
 _CRON = re.compile(
     rf"{_FIELD} {_FIELD} {_FIELD} (?:{_FIELD}|{_NAMES})"
     r" (?:[0-9*,/#l-]|mon|tue|wed|thu|fri|sat|sun)+"
 )
 _DAYS = re.compile(r"(?:every |each |on |weekly on |every week on |and |, ?)+")
-_MONTHLY = re.compile(
-    r"(?:(?:on )?the )?(?P<a>[0-9]{1,2})(?:st|nd|rd|th)? (?:of|in) (?:every|each|the) month"
-    r"|(?:every month|each month|monthly)(?: on)? (?:the )?(?P<b>[0-9]{1,2})(?:st|nd|rd|th)?"
-    r"|every (?P<c>[0-9]{1,2})(?:st|nd|rd|th)?(?: of the month)?"
+_DAY = rf"(?:{'|'.join(WEEKDAYS)}|{ABBREVIATED.pattern})"
+_FROM_TO = re.compile(
+    rf"(?:every day |every |each |daily |weekdays |on |from )*(?P<first>{_DAY})s?"
+    rf" ?(?:to|through|thru|till|until|-|–) ?(?P<last>{_DAY})s?"
 )
+_OF_MONTH = r"(?:of|in) (?:every|each|the) month"
+_BY_MONTH = r"(?:every month|each month|monthly)(?: on)?(?: the)?"
+_MONTHLY = re.compile(
+    rf"(?:(?:on )?the )?(?P<a>[0-9]{{1,2}})(?:st|nd|rd|th)? {_OF_MONTH}"
+    rf"|{_BY_MONTH} (?P<b>[0-9]{{1,2}})(?:st|nd|rd|th)?"
+    r"|(?:on )?every (?P<c>[0-9]{1,2})(?:(?:st|nd|rd|th)(?: of the month)?| of the month)"
+    rf"|(?:on )?(?:the |every )?(?P<e>first|last)(?: day)? {_OF_MONTH}"
+    rf"|{_BY_MONTH} (?P<f>first|last) day"
+)
+_NTH = ("first", "second", "third", "fourth")
+_NTH_DAY = rf"(?P<nth>{'|'.join(_NTH)}|1st|2nd|3rd|4th|last) (?P<day>{'|'.join(WEEKDAYS)})"
+_NTH_WEEKDAY = re.compile(
+    rf"(?:on )?(?:(?P<every>every|each) |the )?{_NTH_DAY}(?P<month> {_OF_MONTH}| every month)?"
+)
+_NTH_BY_MONTH = re.compile(rf"(?P<month>{_BY_MONTH}) {_NTH_DAY}")
 _YEARLY = re.compile(
     r"(?:every year on|each year on|yearly on|every) (?:the )?"
     r"(?:(?P<d1>[0-9]{1,2})(?:st|nd|rd|th)? (?:of )?(?P<m1>[a-z]{3,9})"
@@ -61,12 +66,8 @@ class Timing:
     spec: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Clock:
-    """A time of day; `open` where it may mean the morning's or the evening's hour."""
-
-    at: time
-    open: bool = False
+class NoSuchDay(ToolError):
+    """A day was named that never is, or that may be two."""
 
 
 def read_timing(text: str, now: datetime) -> Timing | None:
@@ -75,6 +76,8 @@ def read_timing(text: str, now: datetime) -> Timing | None:
     Raises `ToolError` for a time that has passed.
     """
     words = " ".join(text.lower().replace("’", "'").replace(",", " ").split()).strip(" .!")
+    words = _SHORT_DAY.sub(lambda found: f"{found[1]} {_full(found[2])}", words)
+    words = _TOMORROW.sub("tomorrow", words)
     if _CRON.fullmatch(words):
         return Timing("cron", words)
     for read in (_iso, _every, _relative, _by_parts):
@@ -94,40 +97,48 @@ def _iso(words: str, now: datetime) -> Timing | None:
 
 
 def _every(words: str, now: datetime) -> Timing | None:
-    match = _EVERY_SPAN.fullmatch(words.replace("every other ", "every two "))
-    if match is None or (match["alone"] == "day" and not match["count"]):
+    match = re.fullmatch(r"(?:every|each) (?P<other>other )?(?P<span>.+)|hourly", words)
+    if match is None or words in ("every day", "each day"):
         return None  # "every day" has a time of day
-    span = read_span(match["span"] or "1 hour") if not match["alone"] or match["count"] else None
-    count, unit = span or (1, match["alone"])
-    return Timing("every", str(count * SECONDS[unit])) if count else None
+    span = re.sub(r"^(half|quarter) hour$", r"\1 of an hour", match["span"] or "hour")
+    span = span.replace("half of", "half")
+    found = read_span(span) or read_span(f"1 {span}")
+    if found is None or found[1] not in SIZES or (match["other"] and found[0] != 1):
+        return None
+    seconds = found[0] * (2 if match["other"] else 1) * SIZES[found[1]] * 60
+    return Timing("every", str(seconds)) if seconds else None
 
 
 def _relative(words: str, now: datetime) -> Timing | None:
-    words = words.removesuffix(" from now")
-    match = _RELATIVE.fullmatch(words if words.startswith(("in ", "after ")) else f"in {words}")
-    halves = {"half an hour": 30, "an hour and a half": 90}
-    bare = words.removeprefix("in ")
-    if bare in halves:
-        return _once(now + timedelta(minutes=halves[bare]), now)
-    if match is None or not words.startswith(("in ", "after ")):
+    match = re.fullmatch(r"(?:in|after) (?P<a>.+?)(?: from now)?|(?P<b>.+) from now", words)
+    span = read_span(match["a"] or match["b"] if match else words)
+    if span is None or span[0] > 1_000_000 or not (match or words in _SPANS_ALONE):
         return None
-    span = read_span(match["a"])
-    if span is None or span[1] not in SECONDS or span[0] > 1_000_000:
-        return None
-    return _once(now + timedelta(seconds=span[0] * SECONDS[span[1]]), now)
+    if span[1] in SIZES:
+        return _once(now + timedelta(minutes=span[0] * SIZES[span[1]]), now)
+    day = read_date(f"in {span[0]} {span[1]}s", now.date())
+    return _once(datetime.combine(day, now.time()), now) if day else None
 
 
 def _by_parts(words: str, now: datetime) -> Timing | None:
     """A day or a rhythm, a time of day, or both in either order."""
+    wrong: ToolError | None = None
     for one, other in _splits(words):
-        clock = _read_clock(other, alone=not one)
+        clock = read_clock(other, alone=not one)
         if other and clock is None:
             continue
         if fields := _rhythm(one):
             at = clock.at if clock else _default(one)
             return Timing("cron", f"{at.minute} {at.hour} {fields}")
-        if found := _on_day(one, clock, now):
+        try:
+            found = _on_day(one, clock, now)
+        except NoSuchDay as problem:
+            wrong = problem
+            continue
+        if found:
             return found
+    if wrong:
+        raise wrong
     return None
 
 
@@ -139,56 +150,31 @@ def _splits(words: str) -> Iterator[tuple[str, str]]:
         yield right, left
 
 
-def _read_clock(text: str, *, alone: bool) -> _Clock | None:
-    """A time of day. A bare number is one only beside a day, or after "at"."""
-    said_at = re.match(r"(?:at|@|around|by) ?", text)
-    bare = text[said_at.end() :] if said_at else text
-    bare = re.sub(r"^(?:in the|this) ", "", bare)
-    if bare in PARTS:
-        return _Clock(PARTS[bare])
-    match = _TIME.fullmatch(bare)
-    if match is None:
-        return None
-    plain = not (match["half"] or match["part"])
-    if alone and not said_at and plain and not match["minute"]:
-        return None
-    return _clock_of(match, plain)
-
-
-def _clock_of(match: re.Match[str], plain: bool) -> _Clock | None:
-    hour, minute = int(match["hour"]), int(match["minute"] or 0)
-    half = (match["half"] or "").replace(".", "")
-    late = half == "pm" or match["part"] in ("afternoon", "evening", "night")
-    if (not plain and hour > 12) or hour > 23:
-        return None
-    if not plain:
-        hour = hour % 12 + (12 if late else 0)
-    return _Clock(time(hour, minute), open=plain and 1 <= hour <= 11 and len(match["hour"]) == 1)
-
-
 def _default(text: str) -> time:
-    found = re.search(rf"\b({_PART})s?$", text)
+    found = re.search(rf"\b({PART})(?:s|ly)?$", text)
     return PARTS[found[1]] if found else DEFAULT_TIME
 
 
 def _rhythm(text: str) -> str:
     """The last three fields of a cron expression; empty where the text is no rhythm."""
     if re.fullmatch(
-        rf"(?:every|each) (?:single )?(?:day|{_PART})|daily|everyday|nightly|every ?day", text
+        rf"(?:every|each) (?:single )?(?:day|{PART})|daily|everyday|nightly|every ?day", text
     ):
         return "* * *"
-    if re.fullmatch(r"(?:(?:every|each|on) )?(?:weekdays?|work(?:ing )?days?)", text):
+    if re.fullmatch(r"(?:(?:every|each|on) )?(?:weekdays?|(?:work|working |business )days?)", text):
         return "* * 1-5"
-    if re.fullmatch(r"(?:(?:every|each|on) )(?:the )?weekends?", text):
+    if re.fullmatch(r"(?:every|each) weekend|(?:on )?(?:the )?weekends", text):
         return "* * 6,0"
-    return _weekly(text) or _monthly(text) or _yearly(text)
+    return _weekly(text) or _monthly(text) or _nth_weekday(text) or _yearly(text)
 
 
 def _weekly(text: str) -> str:
-    """Every Monday, on Mondays and Thursdays, every Friday evening."""
-    bare = re.sub(rf" (?:{_PART})s?$", "", text)
+    """Every Monday, on Mondays and Thursdays, Monday to Friday, every Friday evening."""
+    bare = re.sub(rf" (?:{PART})s?$", "", text)
+    if span := _FROM_TO.fullmatch(bare):
+        return _days_from_to(span["first"], span["last"])
     names = [name for name in _DAYS.sub(" ", f" {bare}").split() if name]
-    days = [WEEKDAYS.index(name.removesuffix("s")) for name in names if _weekday(name)]
+    days = [WEEKDAYS.index(_full(name)) for name in names if _full(name) in WEEKDAYS]
     plural = all(name.endswith("s") for name in names)
     again = re.match(r"(?:every|each|weekly)\b", bare) or plural
     if not days or len(days) != len(names) or not again:
@@ -196,14 +182,42 @@ def _weekly(text: str) -> str:
     return "* * " + ",".join(str((day + 1) % 7) for day in sorted(set(days)))
 
 
-def _weekday(name: str) -> bool:
-    return name.removesuffix("s") in WEEKDAYS
+def _days_from_to(first: str, last: str) -> str:
+    start, end = WEEKDAYS.index(_full(first)), WEEKDAYS.index(_full(last))
+    if (start, end) == (0, 4):
+        return "* * 1-5"
+    days = range(start, end + 1 if end >= start else end + 8)
+    return "* * " + ",".join(str((day + 1) % 7) for day in days)
+
+
+def _full(name: str) -> str:
+    """A weekday's whole name in the singular; other words as they are."""
+    if ABBREVIATED.fullmatch(name):
+        return next(day for day in WEEKDAYS if day.startswith(name[:3]))
+    return name.removesuffix("s")
 
 
 def _monthly(text: str) -> str:
     match = _MONTHLY.fullmatch(text)
-    day = int(match["a"] or match["b"] or match["c"]) if match else 0
+    if match is None:
+        return ""
+    if word := match["e"] or match["f"]:
+        return "L * *" if word == "last" else "1 * *"
+    day = int(match["a"] or match["b"] or match["c"])
     return f"{day} * *" if 1 <= day <= 31 else ""
+
+
+def _nth_weekday(text: str) -> str:
+    """The first Monday of the month. Every second Friday may also be every other one."""
+    match = _NTH_WEEKDAY.fullmatch(text) or _NTH_BY_MONTH.fullmatch(text)
+    if match is None:
+        return ""
+    nth, day = match["nth"], (WEEKDAYS.index(match["day"]) + 1) % 7
+    if not (match["month"] or (nth in ("first", "1st", "last") and match["every"])):
+        return ""
+    if nth == "last":
+        return f"* * {day}L"
+    return f"* * {day}#{int(nth[0]) if nth[0].isdigit() else _NTH.index(nth) + 1}"
 
 
 def _yearly(text: str) -> str:
@@ -215,44 +229,57 @@ def _yearly(text: str) -> str:
     return f"{day} {starts[0]} *" if len(starts) == 1 and 1 <= day <= 31 else ""
 
 
-def _on_day(text: str, clock: _Clock | None, now: datetime) -> Timing | None:
+def _on_day(text: str, clock: Clock | None, now: datetime) -> Timing | None:
     if not text:
         return _next(clock, now) if clock else None
     if (bare := text.removeprefix("at ")) in PARTS and not clock:
-        return _next(_Clock(PARTS[bare]), now)
-    text = re.sub(r"^(?:on|this|at) ", "", text).removeprefix("the ").removesuffix(" at")
+        return _next(Clock(PARTS[bare]), now)
+    text = re.sub(r"^(?:on|this|at) (?!week)", "", text).removeprefix("the ").removesuffix(" at")
     if text in ("tonight", "today evening"):
-        return _when(now.date(), clock or _Clock(PARTS["night"]), now, late=True)
-    part = re.search(rf"(?:^| )({_PART})$", text)
+        return _when(now.date(), clock or Clock(PARTS["night"]), now, "night")
+    part = re.search(rf"(?:^| )({PART})$", text)
     day = _day(text[: part.start()] if part else text, now.date())
     if day is None:
         return None
+    if part and clock and part[1] not in ("morning", *LATE):
+        return None  # noon is a time of day itself
     if part:
-        late = part[1] in ("afternoon", "evening", "night")
-        return _when(day, clock or _Clock(PARTS[part[1]]), now, late=late)
+        return _when(day, clock or Clock(PARTS[part[1]]), now, part[1])
     if clock is None and day == now.date():
         return None  # "today" alone says no time
-    return _when(day, clock or _Clock(DEFAULT_TIME), now)
+    return _when(day, clock or Clock(DEFAULT_TIME), now)
 
 
 def _day(text: str, today: date) -> date | None:
     if not text:
         return today
+    if text in ("next week", "next month", "next year"):  # on the day they begin
+        if text == "next week":
+            return today + timedelta(days=7 - today.weekday())
+        first = shifted(today, 1, text.removeprefix("next "))
+        return first.replace(day=1, month=1 if text == "next year" else first.month)
+    if re.fullmatch("(?:(?:on|at) )?(?:the|this) weekend", text):
+        return today + timedelta(days=max(5 - today.weekday(), 0))
     try:
         return read_date(text.strip(), today)
-    except ToolError:
-        return None
+    except ToolError as problem:
+        raise NoSuchDay(str(problem)) from None
 
 
-def _when(day: date, clock: _Clock, now: datetime, *, late: bool = False) -> Timing:
+def _when(day: date, clock: Clock, now: datetime, part: str = "") -> Timing:
     moment = datetime.combine(day, clock.at)
     passed = moment <= now.replace(tzinfo=None)
-    if clock.open and (late or (passed and day == now.date())):
+    late = part in LATE and clock.plain and 1 <= clock.at.hour <= 11
+    if late or (clock.open and passed and day == now.date()):
+        moment += timedelta(hours=12)
+    elif part == "night" and clock.at.hour < 5:
+        moment += timedelta(days=1)  # one at night, midnight: after the day's end
+    elif part == "night" and clock.plain and clock.at.hour == 12:
         moment += timedelta(hours=12)
     return _once(moment, now)
 
 
-def _next(clock: _Clock, now: datetime) -> Timing:
+def _next(clock: Clock, now: datetime) -> Timing:
     """The next time it is so late: today or tomorrow."""
     local = now.replace(tzinfo=None)
     moment = datetime.combine(local.date(), clock.at)

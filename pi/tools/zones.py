@@ -116,6 +116,41 @@ PLACES = {
     "bogotá": "America/Bogota",
     "canberra": "Australia/Sydney",
     "wellington": "Pacific/Auckland",
+    "spain": "Europe/Madrid",
+    "valencia": "Europe/Madrid",
+    "croatia": "Europe/Zagreb",
+    "serbia": "Europe/Belgrade",
+    "romania": "Europe/Bucharest",
+    "bulgaria": "Europe/Sofia",
+    "slovakia": "Europe/Bratislava",
+    "slovenia": "Europe/Ljubljana",
+    "estonia": "Europe/Tallinn",
+    "latvia": "Europe/Riga",
+    "lithuania": "Europe/Vilnius",
+    "wales": "Europe/London",
+    "great britain": "Europe/London",
+    "united kingdom": "Europe/London",
+    "taiwan": "Asia/Taipei",
+    "vietnam": "Asia/Ho_Chi_Minh",
+    "malaysia": "Asia/Kuala_Lumpur",
+    "nepal": "Asia/Kathmandu",
+    "bangladesh": "Asia/Dhaka",
+    "sri lanka": "Asia/Colombo",
+    "saudi arabia": "Asia/Riyadh",
+    "uae": "Asia/Dubai",
+    "united arab emirates": "Asia/Dubai",
+    "iran": "Asia/Tehran",
+    "iraq": "Asia/Baghdad",
+    "qatar": "Asia/Qatar",
+    "ghana": "Africa/Accra",
+    "ethiopia": "Africa/Addis_Ababa",
+    "tunisia": "Africa/Tunis",
+    "algeria": "Africa/Algiers",
+    "colombia": "America/Bogota",
+    "peru": "America/Lima",
+    "venezuela": "America/Caracas",
+    "uruguay": "America/Montevideo",
+    "cuba": "America/Havana",
     "new zealand": "Pacific/Auckland",
 }
 REGIONS = (
@@ -137,7 +172,8 @@ def find_zone(place: str) -> ZoneInfo:
     Raises `ToolError` where the place is not known.
     """
     name = " ".join(place.strip().removeprefix("the ").split())
-    for key in _candidates(name):
+    city, _, _ = name.partition(",")  # Paris, France
+    for key in [*_candidates(name), *_candidates(city.strip())]:
         try:
             return ZoneInfo(key)
         except (ZoneInfoNotFoundError, OSError):  # OSError: the name is a folder, e.g. America

@@ -43,6 +43,7 @@ class GatewayApi:
         self.failing = 0
         self.port = 0
         self._keys: dict[str, dict[str, Any]] = {}
+        self._asked: dict[str, dict[str, Any]] = {}
 
     @property
     def ann(self) -> Conversation:
@@ -60,6 +61,7 @@ class GatewayApi:
         app = web.Application(middlewares=[self._guard])
         app.router.add_get("/api/v1/me", self._me)
         app.router.add_patch("/api/v1/me/notes", self._notes)
+        app.router.add_patch("/api/v1/me/preferences", self._preferences)
         app.router.add_get("/api/v1/me/messages", self._messages)
         app.router.add_get("/api/v1/me/usage", self._usage)
         app.router.add_get("/api/v1/schedules", self._list)
@@ -100,6 +102,11 @@ class GatewayApi:
                 notes[key] = value
         return web.json_response(notes)
 
+    async def _preferences(self, request: web.Request) -> web.Response:
+        mine: Conversation = request[CONVERSATION]
+        mine.timezone = request[BODY].get("timezone", mine.timezone)
+        return web.json_response({"timezone": mine.timezone})
+
     async def _messages(self, request: web.Request) -> web.Response:
         query = request.query.get("q", "").lower()
         found = [one for one in request[CONVERSATION].messages if query in one["text"].lower()]
@@ -122,7 +129,10 @@ class GatewayApi:
             next_run = f"{body['spec']}:00+00:00" if body["kind"] == "at" else DUE
             made = {"text": "", "prompt": "", **body, "next_run": next_run, "enabled": True}
             self._keys[key] = {"id": f"sched_{number}", **made}
+            self._asked[key] = body
             mine.schedules.append(self._keys[key])
+        elif self._asked[key] != body:
+            return problem(409, "This idempotency key belongs to another request.")
         return web.json_response(self._keys[key], status=201)
 
     async def _delete(self, request: web.Request) -> web.Response:

@@ -98,11 +98,13 @@ def whole(text: str) -> web.Response:
     return web.json_response(data)
 
 
-def use(*calls: tuple[str, str]) -> Behaviour:
-    """Asks for tools: (name, arguments as JSON) each, the arguments in two pieces."""
+def use(*calls: tuple[str, str], text: str = "") -> Behaviour:
+    """Asks for tools: (name, arguments as JSON) each, the arguments in two pieces. `text` first."""
 
     async def behave(request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         response = await open_stream(request)
+        if text:
+            await response.write(chunk({"role": "assistant", "content": text}))
         for index, (name, arguments) in enumerate(calls):
             half = len(arguments) // 2
             first = {"name": name, "arguments": arguments[:half]}

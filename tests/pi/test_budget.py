@@ -11,7 +11,7 @@ import pytest
 from pi.config import Config
 from tests.pi.conftest import Start, ask
 from tests.pi.gateway_api import GatewayApi
-from tests.pi.model_server import ModelServer, in_turn, refuse, use
+from tests.pi.model_server import ModelServer, in_turn, refuse, say, use
 
 
 async def answer(pi: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
@@ -71,11 +71,25 @@ async def test_own_memory_counts_where_no_gateway_does(
 async def test_answer_that_breaks_off_after_tools_is_counted_all_the_same(
     start: Start, models: ModelServer, api: GatewayApi
 ) -> None:
-    pi = await start(Config(model="fake", base_url=models.url, session_tokens=10))
+    pi = await start(Config(model="fake", base_url=models.url, session_tokens=16))
     models.behaviour = in_turn(use(("calculate", '{"expression": "1+1"}')), refuse(400))
     failed = await pi.post("/rpc/message", json=ask("hi", stream=False, gateway=api.grant()))
     assert failed.status_code == 424
-    assert (await answer(pi, gateway=api.grant()))["metadata"]["brain"] == "budget"
+    models.behaviour = say("Hello.")
+    brains = [(await answer(pi, gateway=api.grant()))["metadata"]["brain"] for _ in range(2)]
+    assert brains == ["model", "budget"]  # 15 tokens each
+
+
+async def test_limit_that_is_reached_within_a_turn_ends_it_with_a_clear_message(
+    start: Start, models: ModelServer, api: GatewayApi
+) -> None:
+    """Between two calls of the model, whatever it wants to do next."""
+    pi = await start(Config(model="fake", base_url=models.url, session_tokens=40))
+    models.behaviour = use(("calculate", '{"expression": "1+1"}'))  # for ever
+    told = await answer(pi, gateway=api.grant())
+    assert len(models.calls) == 3  # 15 tokens each
+    assert "40 tokens" in told["content"]
+    assert told["metadata"]["usage"]["requests"] == 3
 
 
 async def test_price_that_is_not_known_is_said_at_the_start(

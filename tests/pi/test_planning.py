@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.pi.conftest import Start, ask, events
+from pi.rules import Rules
+from tests.pi.conftest import NOON, Start, ask, events, no_sleep
 from tests.pi.gateway_api import GatewayApi, message
 
 
@@ -22,15 +24,26 @@ async def said(pi: httpx.AsyncClient, api: GatewayApi, text: str, **fields: Any)
 async def test_reminder_is_made_listed_and_cancelled(start: Start, api: GatewayApi) -> None:
     pi = await start()
     made = await said(pi, api, "remind me tomorrow at 9 to call Ana")
-    assert made == "Planned 09:00 on Monday, 23 November 2026: call Ana."
+    assert made == "Planned 09:00 on Monday, 23 November 2026 (UTC): call Ana."
     (plan,) = api.ann.schedules
     assert (plan["kind"], plan["spec"], plan["timezone"]) == ("at", "2026-11-23T09:00", "UTC")
     assert (plan["text"], plan["prompt"]) == ("Reminder: call Ana", "")
     listed = await said(pi, api, "what are my reminders?")
-    assert listed == "- 09:00 on Monday, 23 November 2026: call Ana (id sched_1)"
+    assert listed == "- 09:00 on Monday, 23 November 2026 (UTC): call Ana (id sched_1)"
     assert await said(pi, api, "cancel the reminder about Ana") == "Cancelled: call Ana."
     assert api.ann.schedules == []
     assert "Nothing is planned" in await said(pi, api, "what are my reminders?")
+
+
+async def test_where_somebody_lives_is_kept_and_counts_from_then_on(
+    start: Start, api: GatewayApi
+) -> None:
+    pi = await start()
+    told = await said(pi, api, "My time zone is Europe/Berlin.")
+    assert told == "Your time zone is Europe/Berlin now; it is 13:05 there."
+    await said(pi, api, "remind me at 22:00 to sleep")
+    (plan,) = api.ann.schedules
+    assert (plan["spec"], plan["timezone"]) == ("2026-11-22T22:00", "Europe/Berlin")
 
 
 async def test_times_are_the_persons_own(start: Start, api: GatewayApi) -> None:
@@ -111,6 +124,20 @@ async def test_a_repeated_turn_plans_nothing_twice(start: Start, api: GatewayApi
     for turn in ("turn_1", "turn_1", "turn_2"):
         await said(pi, api, "remind me tomorrow at 9 to call Ana", turnId=turn)
     assert len(api.ann.schedules) == 2
+
+
+async def test_a_turn_repeated_later_plans_in_20_minutes_once(
+    start: Start, api: GatewayApi
+) -> None:
+    """By the time of the second try the words mean another moment."""
+    for seconds in (0, 7):
+        later = Rules(clock=lambda: NOON + timedelta(seconds=seconds), sleep=no_sleep)  # noqa: B023
+        told = await said(
+            await start(using=later), api, "remind me in 20 minutes to stretch", turnId="turn_1"
+        )
+        assert told == "Planned 12:25 on Sunday, 22 November 2026 (UTC): stretch."
+    (plan,) = api.ann.schedules
+    assert plan["spec"] == "2026-11-22T12:25"
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,16 @@ async def test_wrong_call_is_told_to_the_model(
     assert len(models.calls) == 2 and results(models)
 
 
+async def test_what_is_said_before_a_tool_is_used_stays_in_the_answer(
+    pi: httpx.AsyncClient, models: ModelServer, api: GatewayApi
+) -> None:
+    """The tokens make up `final`, so that nobody sees words vanish or come twice."""
+    speaking = use(("calculate", '{"expression": "17% of 240"}'), text="Let me see.")
+    heard = await told(pi, models, api, speaking, say("It is ", "40.8."))
+    tokens = "".join(data["text"] for name, data in heard if name == "token")
+    assert tokens == heard[-1][1]["content"] == "Let me see.\n\nIt is 40.8."
+
+
 async def test_a_model_that_only_calls_tools_is_asked_for_its_answer_in_the_end(
     pi: httpx.AsyncClient, models: ModelServer, api: GatewayApi
 ) -> None:

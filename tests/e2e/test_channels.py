@@ -21,22 +21,6 @@ from tests.e2e.town import Town, town
 from tests.e2e.world import wait_until
 
 
-@pytest.mark.parametrize("name", WAYS)
-def test_everyone_is_answered_once_also_after_a_kill(name: str, tmp_path: Path) -> None:
-    with town(tmp_path, [name]) as made:
-        for person in (1, 2, 3):
-            made.say(person)
-            made.say(person)
-        made.settle()
-        assert made.problems() == {}
-        made.gateway.kill9()
-        while_down = [made.say(person) for person in (1, 2)]
-        made.gateway.spawn()
-        made.settle()
-        assert made.problems() == {}
-        assert set(while_down) <= set(made.said())
-
-
 @pytest.fixture(params=WAYS, scope="module")
 def place(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -44,6 +28,21 @@ def place(
     """One channel; each test has people of its own."""
     with town(tmp_path_factory.mktemp("town"), [request.param]) as made:
         yield made
+
+
+def test_everyone_is_answered_once_also_after_a_kill(place: Town) -> None:
+    for person in (1, 2, 3):
+        place.say(person)
+        place.say(person)
+    place.settle()
+    assert place.problems() == {}
+    place.gateway.kill9()
+    while_down = [place.say(person) for person in (1, 2)]
+    place.gateway.spawn()
+    place.settle()
+    assert place.problems() == {}
+    said = place.said()
+    assert all(said[name].replies for name in while_down)
 
 
 NEVER_ASKS_TO_WAIT = ("imessage",)

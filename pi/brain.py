@@ -16,7 +16,7 @@ from pi.mind import Mind
 from pi.protocol import Ask, Event, final
 from pi.rules import Rules
 from pi.toolbox import Toolbox, make_toolbox
-from pi.tools.dates import clock_in
+from pi.tools.dates import clock_in, clock_of
 from pi.transcript import newest_text
 from pi.wording import mend
 
@@ -67,9 +67,9 @@ class Brain:
 
     async def _by_rules(self, ask: Ask, toolbox: Toolbox) -> AsyncGenerator[Event]:
         content = ""
-        async with aclosing(
-            self._rules.answer(newest_text(ask.messages, ask.waiting), toolbox)
-        ) as events:
+        clock, _ = clock_of(ask.person, self._rules.clock)
+        text = newest_text(ask.messages, ask.waiting)
+        async with aclosing(self._rules.answer(text, toolbox, clock)) as events:
             async for event in events:
                 content += event.data["text"] if event.name == "token" else ""
                 yield event

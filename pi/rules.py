@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from datetime import date
+from datetime import datetime
 
 from pi.protocol import Event, token, tool_call, tool_result
 from pi.skills import MAX_PHRASE, Call, Skill, prepare
 from pi.skills.days import days
+from pi.skills.files import NOT_HERE, files, write_file
 from pi.skills.memory import memory
-from pi.skills.plans import Plans
+from pi.skills.place import place
+from pi.skills.plans import plans
 from pi.skills.small_talk import ATTACHMENT, EMPTY, NOT_PLANNED, UNKNOWN, small_talk
 from pi.skills.sums import sums
 from pi.toolbox import Toolbox
@@ -30,23 +32,23 @@ class Rules:
 
     def __init__(self, clock: Clock = local_now, sleep: Sleep = asyncio.sleep) -> None:
         self.clock = clock
-        self._plans = Plans(clock)
         self.sleep = sleep
 
-    @property
-    def today(self) -> date:
-        """The day it is by this clock."""
-        return self.clock().date()
-
-    async def answer(self, text: str, toolbox: Toolbox) -> AsyncGenerator[Event]:
+    async def answer(
+        self, text: str, toolbox: Toolbox, clock: Clock | None = None
+    ) -> AsyncGenerator[Event]:
         """Tool events, then the answer in words at a pace one can see.
 
-        Each of the first few lines is a question of its own.
+        Each of the first few lines is a question of its own. `clock` is the person's.
         """
-        questions = [line.strip() for line in text.splitlines() if line.strip()]
+        now = (clock or self.clock)()
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        questions = [text] if write_file(text) else lines
         answers: list[str] = []
         for question in questions[:MAX_QUESTIONS]:
-            found = self.find(question)
+            found = self.find(question, now)
+            if isinstance(found, Call) and found.tool not in toolbox:
+                found = NOT_HERE.get(found.tool, UNKNOWN)
             if isinstance(found, Call):
                 yield tool_call(found.tool, found.arguments)
                 used = await toolbox.use(found.tool, found.arguments)
@@ -56,26 +58,29 @@ class Rules:
         async for event in self._paced("\n\n".join(dict.fromkeys(answers)) or EMPTY):
             yield event
 
-    def find(self, question: str) -> Call | str:
+    def find(self, question: str, now: datetime | None = None) -> Call | str:
         """The tool for one question, or the answer where no tool is needed."""
         if question.startswith(ATTACHMENT_NOTE):
             return ATTACHMENT
+        if found := write_file(question) or files(question[:MAX_PHRASE]):
+            return found
         if len(question) > MAX_PHRASE:
             return UNKNOWN
+        then = now or self.clock()
         lower, cased = prepare(question), prepare(question, keep_case=True)
-        found = (
+        answer = (
             _first((small_talk,), lower)
-            or _first((self._plans, memory), cased)
-            or _first((lambda phrase: days(phrase, self.today), sums), lower)
+            or _first((place, lambda phrase: plans(phrase, then), memory), cased)
+            or _first((lambda phrase: days(phrase, then.date()), sums), lower)
             or UNKNOWN
         )
-        return NOT_PLANNED if self._beyond(found) else found
+        return NOT_PLANNED if self._beyond(answer, then) else answer
 
-    def _beyond(self, found: Call | str) -> bool:
+    def _beyond(self, found: Call | str, now: datetime) -> bool:
         """Whether it plans a task that these rules could not do when its time comes."""
         if not isinstance(found, Call) or found.tool != "plan_task":
             return False
-        return self.find(found.arguments["task"]) in (UNKNOWN, NOT_PLANNED)
+        return self.find(found.arguments["task"], now) in (UNKNOWN, NOT_PLANNED)
 
     async def _paced(self, answer: str) -> AsyncGenerator[Event]:
         pieces = re.findall(r"\s*\S+\s*", answer)

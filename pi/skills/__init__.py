@@ -27,11 +27,12 @@ Skill = Callable[[str], Call | str | None]
 
 _SPACES = re.compile(r"\s+")
 _CONTRACTION = re.compile(r"\b(what|when|how)(?:'s|s) ", re.IGNORECASE)
+_PLEASE = r"(?:please|pls|plz)"
 _LEAD = re.compile(
-    r"^(?:(?:hey|hi|hello|ok|okay|so|and|pi|please)[,!]? )*"
-    r"(?:(?:can|could|would|will) you (?:please )?)?"
+    rf"^(?:(?:hey|hi|hello|ok|okay|so|and|pi|{_PLEASE})[,!]? )*"
+    rf"(?:(?:can|could|would|will) (?:you|u|ya) (?:{_PLEASE} )?)?"
     r"(?:(?:tell me|do you know|let me know|give me|show me) )?"
-    r"(?:please )?(?=.)",
+    rf"(?:{_PLEASE} )?(?=.)",
     re.IGNORECASE,
 )
 
@@ -42,5 +43,5 @@ def prepare(text: str, *, keep_case: bool = False) -> list[str]:
     phrase = _SPACES.sub(" ", text.replace("’", "'")).strip(" ?!.;=")
     phrase = re.sub(r"^@\w+[,:]? |(?<=^/)(\w+)@\w+$", r"\1", phrase)  # @bot help, /help@bot
     phrase = _CONTRACTION.sub(r"\1 is ", phrase)
-    bare = re.sub(r",? please$", "", _LEAD.sub("", phrase), flags=re.IGNORECASE).strip(" ,=?!.")
+    bare = re.sub(rf",? {_PLEASE}$", "", _LEAD.sub("", phrase), flags=re.IGNORECASE).strip(" ,=?!.")
     return list(dict.fromkeys((phrase, bare)))

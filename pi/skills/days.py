@@ -7,9 +7,8 @@ from datetime import date
 
 from pi.skills import Call
 from pi.tools import ToolError
-from pi.tools.written_dates import COUNT, read_date, read_span
+from pi.tools.written_dates import WEEKDAYS, read_date, read_span
 
-_SPAN = rf"{COUNT} [a-z]+"
 _NOW = r"(?: (?:right )?now| currently| today| here)?"
 _TIME = re.compile(
     rf"(?:(?:what|which) )?(?:is )?(?:the )?(?:current |local |exact )?(?:time|clock)"
@@ -32,14 +31,13 @@ _DAY_OF = re.compile(
     r" (?P<when>.+?)(?: (?:be|fall on|on|been))?"
 )
 _AHEAD = re.compile(
-    rf"(?:in|after) (?P<a>{_SPAN})|(?P<b>{_SPAN.replace('count', 'count2')})"
-    r" (?:from (?:now|today)|hence|later)"
+    r"(?:in|after) (?P<a>.+?)(?: from (?:now|today))?"
+    r"|(?P<b>.+) (?:from (?:now|today)|hence|later)"
 )
-_AGO = re.compile(
-    rf"(?P<a>{_SPAN}) ago|(?P<b>{_SPAN.replace('count', 'count2')}) before (?:now|today)"
-)
+_AGO = re.compile(r"(?P<a>.+) ago|(?P<b>.+) before (?:now|today)")
+_TIME_THEN = re.compile(r"what time (?:was it|is it|it was|will it be|it will be) (?P<when>.+)")
 _UNTIL = re.compile(
-    r"(?:how many days|how long|days|number of days|countdown)"
+    r"(?:(?:how many )?(?P<unit>days|weeks)|how long|number of days|countdown)"
     r"(?: (?:are there|are left|is it|are|is|left|remain|to go|there))*"
     r" (?:until|till|til|to|before) (?P<when>.+)"
 )
@@ -57,6 +55,7 @@ _YEAR = re.compile(
     rf"(?: is (?:it|this)| it is| is)?{_NOW}"
     r"|what is the (?:current )?(?:year|month|week)(?: number)?"
 )
+_IS_IT = re.compile(r"is (?P<a>today|tomorrow|it) (?:an? )?(?P<b>[a-z]+)(?: today)?")
 _LEAP = re.compile(r"(?:is|was|will) (?P<year>[0-9]{1,4}) (?:be )?a leap year")
 
 
@@ -86,7 +85,7 @@ def _time_in(phrase: str) -> Call | None:
 
 def _shifted(phrase: str) -> Call | None:
     """In ten days, three weeks ago: alone, or in a question for the day."""
-    asked = _DAY_OF.fullmatch(phrase)
+    asked = _DAY_OF.fullmatch(phrase) or _TIME_THEN.fullmatch(phrase)
     when = asked["when"] if asked else phrase
     for pattern, sign in ((_AHEAD, 1), (_AGO, -1)):
         match = pattern.fullmatch(when)
@@ -104,7 +103,8 @@ def _counted(phrase: str, today: date) -> Call | None:
     if match := _BETWEEN.fullmatch(phrase):
         return Call("days_between", {"first": match["first"], "second": match["second"]})
     if match := _UNTIL.fullmatch(phrase):
-        return Call("days_until", {"day": match["when"]})
+        say = _in_weeks if match["unit"] == "weeks" else str
+        return Call("days_until", {"day": match["when"]}, say)
     if match := _SINCE.fullmatch(phrase):
         return Call("days_since", {"day": match["when"] or match["ago"]})
     match = _WHEN.fullmatch(phrase)
@@ -113,7 +113,29 @@ def _counted(phrase: str, today: date) -> Call | None:
     return None
 
 
+def _in_weeks(answer: str) -> str:
+    """The count of days in weeks, where the answer begins with one."""
+    match = re.fullmatch(r"([0-9]+) days? (until .+)", answer)
+    if match is None:
+        return answer
+    weeks, days = divmod(int(match[1]), 7)
+    counted = [
+        f"{count} {unit}{'' if count == 1 else 's'}"
+        for count, unit in ((weeks, "week"), (days, "day"))
+        if count
+    ]
+    return f"{' and '.join(counted)} {match[2]}"
+
+
 def _weekday(phrase: str, today: date) -> Call | None:
+    asked = _IS_IT.fullmatch(phrase)
+    if asked and asked["b"] in WEEKDAYS:
+        name = asked["b"].capitalize()
+        return Call(
+            "weekday_of",
+            {"day": asked["a"].replace("it", "today")},
+            lambda answer: f"{'Yes' if name in answer else 'No'}. {answer}",
+        )
     match = _DAY_OF.fullmatch(phrase)
     when = match["when"] if match else phrase
     return Call("weekday_of", {"day": when}) if _names_a_day(when, today) else None

@@ -15,9 +15,15 @@ _NOTE = re.compile(
 _NOTES = re.compile(
     r"what (?:do|did|have) you (?:know|noted?|remembered|remember|written down|saved|stored)"
     r"(?: about me)?|(?:what are |show (?:me )?|list |read (?:me )?)?(?:all )?(?:of )?"
-    r"(?:my|the|your) notes(?: (?:about|on) me)?"
+    r"(?:(?:my|the|your) )?notes(?: (?:about|on) me)?"
     r"|do you (?:know|remember) (?:anything|something) about me"
     r"|what notes (?:do you have|are there|have you)(?: (?:about|on) me)?|/notes|notes",
+    re.IGNORECASE,
+)
+_FORGET_ALL = re.compile(
+    r"(?:forget|delete|remove|drop|erase|clear) (?:all(?: of)?|every) ?(?:(?:my|the|your) )?notes?"
+    r"|(?:forget|delete|remove|drop|erase|clear) (?:my|the|your) notes"
+    r"|forget (?:everything|all) (?:you know )?about me",
     re.IGNORECASE,
 )
 _FORGET = re.compile(
@@ -27,11 +33,13 @@ _FORGET = re.compile(
     re.IGNORECASE,
 )
 _SAID = (
-    r"(?:say|said|write|wrote|written|mention|mentioned|tell you|told you|talk|talked|discuss"
-    r"|ask|asked)"
+    r"(?:say|said|write|wrote|written|mention|mentioned|(?:tell|told) (?:you|me)|talk|talked"
+    r"|discuss|discussed|ask|asked)"
 )
 _SEARCH = re.compile(
-    rf"what (?:did|have|had) (?:i|we|you) (?:ever )?{_SAID}(?: you)?"
+    rf"(?:do you )?remember (?:when|what|that|how) (?:i|we|you) {_SAID}(?: you)?"
+    r"(?: (?:about|of|on|regarding|concerning))* (?P<r>.+)"
+    rf"|what (?:did|have|had) (?:i|we|you) (?:ever )?{_SAID}(?: you)?"
     r"(?: (?:about|of|on|regarding|concerning))+ (?P<a>.+)"
     rf"|(?:did|have) (?:i|we|you) (?:ever )?{_SAID} (?:(?:anything|something) )?(?:about |of |on )?"
     rf"(?P<b>.+)|when did (?:i|we|you) (?:last )?{_SAID} (?:about |of )?(?P<c>.+)"
@@ -52,6 +60,7 @@ _SUMMARY = re.compile(
     r"|what is (?:due|up|on) today",
     re.IGNORECASE,
 )
+_QUESTION = re.compile(r"(?:when|what|where|how|who|why|if|whether) (?:i|we|you|did)\b[^:]*", re.I)
 _ARTICLE = re.compile(r"^(?:the|a|an|my|our|your) ", re.IGNORECASE)
 
 
@@ -61,13 +70,22 @@ def memory(phrase: str) -> Call | None:
         return Call("summarise_day")
     if _NOTES.fullmatch(phrase):
         return Call("read_notes")
+    if _FORGET_ALL.fullmatch(phrase):
+        return Call("delete_all_notes")
     if match := _FORGET.fullmatch(phrase):
         return Call("delete_note", {"about": _first(match)})
-    if match := _NOTE.fullmatch(phrase):
-        return Call("write_note", {"note": _first(match)})
     if match := _SEARCH.fullmatch(phrase):
-        return Call("search_history", {"words": _ARTICLE.sub("", _first(match))})
+        return Call("search_history", {"words": _wanted(_first(match))})
+    if match := _NOTE.fullmatch(phrase):
+        note = _first(match)
+        return None if _QUESTION.fullmatch(note) else Call("write_note", {"note": note})
     return None
+
+
+def _wanted(words: str) -> str:
+    """What to look for: without quotes and the plural's s, as the search looks within words."""
+    bare = _ARTICLE.sub("", words.strip("\"'“”‘’«» "))
+    return re.sub(r"(?<=[a-z]{3}[^sui])s$", "", bare)
 
 
 def _first(match: re.Match[str]) -> str:

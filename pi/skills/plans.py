@@ -6,32 +6,34 @@ import re
 from datetime import datetime
 
 from pi.skills import Call
-from pi.tools import ToolError
-from pi.tools.dates import Clock
+from pi.skills.when import Split, bare_text, may_say_when, reads, split_time
 from pi.tools.schedules import WHEN
-from pi.tools.written_dates import MONTHS, WEEKDAYS
-from pi.tools.written_times import Timing, read_timing
+from pi.tools.written_clocks import read_clock
 
 WHAT = "What shall I remind you of? For example: `remind me tomorrow at 9 to call Ana`."
-MAX_SPAN = 9
+ALL_OF_WHAT = "All of what? Write `cancel all reminders` or `delete all notes`."
 
+_MAKE = r"(?:set|make|create|add|schedule|i need|i want|i(?:'d| would) like|can i (?:get|have))"
 _ASKED = re.compile(
-    r"(?:(?:remind|ping|nudge|alert) me|(?P<wake>wake me(?: up)?)|(?:set|make|create|add|i need"
-    r"|i want|i(?:'d| would) like|can i (?:get|have)) (?:me )?(?:a |an )?"
-    r"(?:new )?(?:daily |weekly |monthly )?(?:reminder|alarm)(?: for me)?)(?:[ ,:]+(?P<rest>.+))?",
+    r"(?:(?:remind|ping|nudge|alert) me|(?P<wake>wake me(?: up)?)"
+    rf"|(?:{_MAKE} )?(?:me )?(?:a |an |the )?(?:new )?(?:(?P<often>daily|weekly|monthly) )?"
+    r"(?:reminder|(?P<alarm>alarm))(?: for me)?)(?:[ ,:]+(?P<rest>.+))?",
     re.IGNORECASE,
 )
+_TIMER = re.compile(
+    r"(?:(?:set|start|make|create|add) )?(?:me )?(?:a |an )?(?:new )?"
+    r"(?:timer(?: (?:for|of))?:?|(?P<span>[^ ]+[ -][^ ]+) timer)(?: (?P<rest>.+))?",
+    re.IGNORECASE,
+)
+_TOLD = re.compile(r"(?:tell|text|message) me (?P<rest>(?P<when>.+?) (?:to|that) .+)", re.I)
+_TOLD_TO = re.compile(r"(?:tell|text|message) me (?P<rest>to .+)", re.IGNORECASE)
+_LATER = re.compile(r".{2,80} remind me (?:to|that|about|of) .+", re.IGNORECASE)
 _REMEMBER = re.compile(r"(?:remember|(?:don't|do not) forget) (?P<rest>to .+)", re.IGNORECASE)
 _TASK = re.compile(
     r"(?:send|give|tell|show|write|post|message|text|report|summari[sz]e|brief|wish|ask)\b.*",
     re.IGNORECASE,
 )
 _TASK_ONCE = re.compile(r"(?:send|post|message|text|brief)\b.*", re.IGNORECASE)
-_LINK = re.compile(
-    r"^(?:[,:;-] ?|to |that |about |of |for )+"
-    r"|(?: (?:when|once|as soon as) it(?:'s| is)| at| by| around)$|[ ,:;]+$",
-    re.IGNORECASE,
-)
 _THINGS = r"(?:reminders?|plans?|schedules?|alarms?|planned tasks?|scheduled tasks?)"
 _LIST = re.compile(
     rf"(?:(?:what|which) (?:is|are) |show (?:me )?|list |see |view )?(?:all )?(?:of )?"
@@ -39,111 +41,103 @@ _LIST = re.compile(
     rf"|(?:what|which) {_THINGS} (?:are there|do i have|have i(?: set| made)?|are set)"
     rf"|(?:do i have|have i|are there|have i got) (?:any )?{_THINGS}(?: set)?|any {_THINGS}"
     r"|what (?:is|have (?:i|you|we)|do i have) (?:planned|scheduled|coming up)(?: for me)?"
-    r"|/reminders",
+    r"|what (?:is|comes|is coming) (?:next|up next)"
+    r"|what do i have (?:planned )?(?:for |on )?(?:today|tomorrow|next|this week)|/reminders",
     re.IGNORECASE,
 )
 _STOP = r"(?:cancel|delete|remove|stop|drop|clear|undo|forget|kill)"
 _CANCEL_ALL = re.compile(
-    rf"{_STOP} (?:all|every|everything)(?: of)?(?: (?:my|the|planned))*(?: {_THINGS})?"
-    rf"|{_STOP} (?:my|the) (?:reminders|plans|schedules|alarms)",
+    rf"{_STOP} (?:all|every|everything)(?: of)?(?: (?:my|the|planned))* {_THINGS}"
+    rf"|{_STOP} (?:my|the) (?:reminders|plans|schedules|alarms)"
+    r"|(?:cancel|stop) (?:all|everything)",
     re.IGNORECASE,
 )
+_ALL_OF_WHAT = re.compile(rf"{_STOP} (?:all|everything|it all|all of it)", re.IGNORECASE)
 _CANCEL = re.compile(
     rf"{_STOP} (?:(?:the|my|that|this) )?{_THINGS}(?: (?:about|to|for|of|with|called|named|id|that"
     rf" says))? (?P<a>.+)|{_STOP} (?:(?:the|my|that) )?(?P<b>.+) {_THINGS}"
-    r"|stop reminding me(?: (?:about|to|of))? (?P<c>.+)"
+    r"|(?:stop reminding|(?:don't|do not) remind) me(?: (?:about|to|of))? (?P<c>.+?)(?: any ?more)?"
     r"|(?:cancel|stop) (?:(?:the|my|sending(?: me)?) )*(?P<d>.+)",
     re.IGNORECASE,
 )
-_STARTERS = re.compile(
-    r"(?:in|at|on|every|each|tomorrow|today|tonight|next|this|daily|hourly|nightly|weekly|monthly"
-    rf"|yearly|after|weekdays?|the|day|noon|midnight|half|[0-9*].*|{'|'.join(WEEKDAYS)}"
-    rf"|{'|'.join(f'{day}s' for day in WEEKDAYS)}|{'|'.join(MONTHS)})",
-    re.IGNORECASE,
-)
 
 
-class Plans:
-    """The skill: finds the time in a phrase, and what is to happen then."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-
-    def __call__(self, phrase: str) -> Call | str | None:
-        """A planning tool to call, a question back, or None."""
-        if _LIST.fullmatch(phrase):
-            return Call("list_plans")
-        if _CANCEL_ALL.fullmatch(phrase):
-            return Call("cancel_all_plans")
-        return self._reminder(phrase) or self._task(phrase) or _cancel(phrase)
-
-    def _reminder(self, phrase: str) -> Call | str | None:
-        """Remind me … with the time anywhere in it, or the time first."""
-        if asked := _ASKED.fullmatch(phrase):
-            return self._remind(asked["rest"] or "", asked["wake"] or "")
-        if (asked := _REMEMBER.fullmatch(phrase)) and split_time(asked["rest"], self._clock()):
-            return self._remind(asked["rest"])
-        found = split_time(phrase, self._clock())
-        if found and (asked := _ASKED.fullmatch(found.rest)):
-            return _remind(found.when, asked["rest"] or asked["wake"] or "")
-        return None
-
-    def _remind(self, rest: str, wake: str = "") -> Call | str:
-        found = split_time(rest, self._clock())
-        if found is None:
-            return WHEN if rest else WHAT
-        return _remind(found.when, found.rest or wake)
-
-    def _task(self, phrase: str) -> Call | None:
-        """Send me … every day at 9: the time first or last."""
-        found = split_time(phrase, self._clock())
-        if found is None:
-            return None
-        again = found.timing is not None and found.timing.kind != "at"
-        if not (_TASK if again else _TASK_ONCE).fullmatch(found.rest):
-            return None
-        return Call("plan_task", {"when": found.when, "task": found.rest})
+def plans(phrase: str, now: datetime) -> Call | str | None:
+    """A planning tool to call, a question back, or None. `now` is the person's local time."""
+    if _LIST.fullmatch(phrase):
+        return Call("list_plans")
+    if _CANCEL_ALL.fullmatch(phrase):
+        return Call("cancel_all_plans")
+    if _ALL_OF_WHAT.fullmatch(phrase):
+        return ALL_OF_WHAT
+    return _reminder(phrase, now) or _timer(phrase, now) or _task(phrase, now) or _cancel(phrase)
 
 
-class Split:
-    """A phrase taken apart: the words that say when, and the rest."""
-
-    def __init__(self, when: str, rest: str, timing: Timing | None) -> None:
-        self.when = when
-        self.rest = _LINK.sub("", rest)
-        self.timing = timing
-
-
-def split_time(phrase: str, now: datetime) -> Split | None:
-    """The longest words at the start, at the end, or within, that name a time or a rhythm."""
-    words = phrase.split()
-    count = len(words)
-    starts = [at for at in range(count) if _STARTERS.fullmatch(words[at].strip(",:;"))]
-    spans = [(at, end) for at in starts for end in range(at + 1, min(at + MAX_SPAN, count) + 1)]
-    for at, end in sorted(spans, key=lambda span: _rank(span, count)):
-        when = " ".join(words[at:end]).strip(" ,:;")
-        known, timing = _read(when, now)
-        if known:
-            return Split(when, " ".join([*words[:at], *words[end:]]), timing)
-    return None
+def _reminder(phrase: str, now: datetime) -> Call | str | None:
+    """Remind me … with the time anywhere in it, or the time first."""
+    if asked := _ASKED.fullmatch(phrase):
+        return _remind(asked, asked["rest"] or "", now)
+    if (asked := _TOLD.fullmatch(phrase)) and reads(asked["when"], now):
+        return _remind(asked, asked["rest"], now)
+    asked = _REMEMBER.fullmatch(phrase) or _TOLD_TO.fullmatch(phrase)
+    if asked and split_time(asked["rest"], now):
+        return _remind(asked, asked["rest"], now)
+    found = split_time(phrase, now)
+    if found and (asked := _ASKED.fullmatch(found.rest)):
+        return _planned(asked, found, bare_text(asked["rest"] or ""), now)
+    return WHEN if _LATER.fullmatch(phrase) and may_say_when(phrase) else None
 
 
-def _rank(span: tuple[int, int], count: int) -> tuple[int, int]:
-    """First what begins or ends the phrase, longest first; then what stands within."""
-    return (0 if span[0] == 0 or span[1] == count else 1, span[0] - span[1])
+def _remind(asked: re.Match[str], rest: str, now: datetime) -> Call | str:
+    found = split_time(rest, now)
+    if found is not None:
+        return _planned(asked, found, bare_text(found.rest), now)
+    if often := _group(asked, "often"):
+        return _planned(asked, Split(often, rest, None), bare_text(rest), now)
+    return WHEN if rest else WHAT
 
 
-def _read(when: str, now: datetime) -> tuple[bool, Timing | None]:
-    try:
-        timing = read_timing(when, now)
-    except ToolError:
-        return True, None  # a time that has passed: the tool says so
-    return timing is not None, timing
-
-
-def _remind(when: str, what: str) -> Call | str:
-    text = _LINK.sub("", what)
+def _planned(asked: re.Match[str], found: Split, text: str, now: datetime) -> Call | str:
+    """The reminder, if it is clear when and of what."""
+    when, often = found.when, _group(asked, "often")
+    if often and often != when:
+        when = f"{often} {when}"
+    if found.unclear or not reads(when, now):
+        return WHEN
+    wakes = _group(asked, "wake") or _group(asked, "alarm")
+    clock = read_clock(when.lower(), alone=True)
+    if wakes and clock and clock.open:
+        when = f"{when} in the morning"
+    text = text or wakes.lower()
     return Call("remind", {"when": when, "text": text}) if text else WHAT
+
+
+def _timer(phrase: str, now: datetime) -> Call | str | None:
+    """Set a timer for ten minutes; a ten minute timer."""
+    match = _TIMER.fullmatch(phrase)
+    if match is None:
+        return None
+    span = (match["span"] or "").replace("-", " ")
+    rest = (match["rest"] or "").removeprefix("in ")
+    found = split_time(f"in {span} {rest}" if span else f"in {rest}", now)
+    if found is None or found.unclear or not found.when.startswith("in "):
+        return WHEN
+    return Call("remind", {"when": found.when, "text": bare_text(found.rest) or "timer"})
+
+
+def _task(phrase: str, now: datetime) -> Call | str | None:
+    """Send me … every day at 9: the time first or last."""
+    found = split_time(phrase, now)
+    if found is None:
+        return None
+    again = found.timing is not None and found.timing.kind != "at"
+    if not (_TASK if again else _TASK_ONCE).fullmatch(found.rest):
+        return None
+    return WHEN if found.unclear else Call("plan_task", {"when": found.when, "task": found.rest})
+
+
+def _group(match: re.Match[str], name: str) -> str:
+    return match.groupdict().get(name) or ""
 
 
 def _cancel(phrase: str) -> Call | None:

@@ -16,12 +16,13 @@ from gateway.console.accounts import AccountAdmin
 from gateway.console.actions import Operable
 from gateway.console.agents import AgentAdmin, AgentHealthAdmin
 from gateway.console.compare import address, compare_turn
+from gateway.console.details import DeliveryPage, TurnPage
 from gateway.console.kept_rows import AuditAdmin, HeartbeatAdmin
 from gateway.console.planned import OccurrenceAdmin, ScheduleAdmin
 from gateway.console.rules import RoutingRuleAdmin
 from gateway.console.sessions import ConversationAdmin
 from gateway.console.tokens import ApiTokenAdmin, IdempotencyKeyAdmin
-from gateway.console.work import TURN_WORDS, Part
+from gateway.console.work import TURN_WORDS, Call, Part
 from gateway.ledger.pairing import shown
 from gateway.models import (
     Agent,
@@ -84,7 +85,7 @@ class OperableSessionAdmin(Operable, ConversationAdmin):
 
 
 @admin.register(Turn)
-class TurnAdmin(Operable, Fast, ReadOnly, ModelAdmin[Turn]):
+class TurnAdmin(TurnPage, Operable, Fast, ReadOnly, ModelAdmin[Turn]):
     """Each call of an agent: how it stands, how long it took, why it failed."""
 
     actions = (actions.cancel_turns, actions.requeue_turns, actions.discard_turns, compare_turn)
@@ -135,7 +136,8 @@ class TurnAdmin(Operable, Fast, ReadOnly, ModelAdmin[Turn]):
     @admin.display(description="error")
     def why(self, turn: Turn) -> str:
         """What went wrong, in short."""
-        return words(f"{turn.error_code} {turn.error_detail}")
+        why = Call(turn).why
+        return words(turn.error_detail, f"{why.title}: " if why else "", turn.error_code)
 
     @admin.display(description="first token")
     def first_token(self, turn: Turn) -> str:
@@ -149,7 +151,7 @@ class TurnAdmin(Operable, Fast, ReadOnly, ModelAdmin[Turn]):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(Operable, Fast, ReadOnly, ModelAdmin[Delivery]):
+class DeliveryAdmin(DeliveryPage, Operable, Fast, ReadOnly, ModelAdmin[Delivery]):
     """Each part that goes out: where to, how it stands, why it failed."""
 
     actions = (actions.retry_deliveries, actions.discard_deliveries)
@@ -194,7 +196,9 @@ class DeliveryAdmin(Operable, Fast, ReadOnly, ModelAdmin[Delivery]):
     def why(self, delivery: Delivery) -> str:
         """What went wrong, in short."""
         tries = f"{delivery.attempts} tries: " if delivery.attempts > 1 else ""
-        return words(f"{delivery.error_code} {delivery.error_detail}", tries)
+        why = Part(delivery, 1).why
+        title = f"{tries}{why.title}: " if why else tries
+        return words(delivery.error_detail, title, delivery.error_code)
 
     @admin.display(description="text")
     def short_text(self, delivery: Delivery) -> str:
@@ -284,8 +288,8 @@ def seconds(start: datetime | None, end: datetime | None) -> str:
     return span(end - start) if start and end else "–"
 
 
-def words(text: str, before: str = "") -> str:
-    """How an error begins; nothing where there was none."""
-    return (
-        format_html('<bdi class="words">{}{}</bdi>', before, shorten(text)) if text.strip() else ""
-    )
+def words(text: str, before: str, code: str) -> str:
+    """What went wrong and how its detail begins, its code on hover; nothing where all is well."""
+    if not text.strip() and not code:
+        return ""
+    return format_html('<bdi class="words" title="{}">{}{}</bdi>', code, before, shorten(text))

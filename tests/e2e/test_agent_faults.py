@@ -96,7 +96,7 @@ def meets(made: World, faults: dict[str, tuple[str, int]], others_count: int) ->
     assert {row["disposition"] for row in dispositions} == {"failed"}
 
 
-def test_the_next_message_after_a_fault_is_answered_and_so_is_the_one_that_failed(
+def test_the_next_message_after_a_fault_is_answered_and_the_one_that_failed_is_known(
     faulty_world: World,
 ) -> None:
     faulty_world.agent.behave(fault="garbage")
@@ -107,7 +107,9 @@ def test_the_next_message_after_a_fault_is_answered_and_so_is_the_one_that_faile
     name = faulty_world.say(8201)
     wait_until(lambda: faulty_world.tally.answered(name))
 
-    assert faulty_world.telegram.texts(8201) == [NOTICE, f"ack {failed} {name}"]
+    assert faulty_world.telegram.texts(8201) == [NOTICE, f"ack {name}"]
+    said = [message["content"] for message in faulty_world.agent.calls[-1].messages]
+    assert said[-2:] == [failed, name]
 
 
 def test_what_an_agent_said_before_it_broke_off_is_kept(faulty_world: World) -> None:

@@ -26,6 +26,12 @@ NOTHING = "Nothing to do: it has moved on meanwhile."
 Verb = tuple[Callable[[str, list[Any]], int], str, str]
 """(what is called, what is said afterwards, what is said where nothing was to do)."""
 
+
+def give_back(actor: str, sessions: list[Any]) -> int:
+    """To their agent, which answers what comes from now on."""
+    return operate.hand_over(actor, sessions, Session.Handler.AGENT)
+
+
 SESSION_VERBS: dict[str, Verb] = {
     "terminate": (operate.terminate_sessions, "The conversation is ended.", NOTHING),
     "restore": (
@@ -33,6 +39,7 @@ SESSION_VERBS: dict[str, Verb] = {
         "The conversation goes on where it was.",
         "Not restored: a newer conversation of this person is open. End that one first.",
     ),
+    "give": (give_back, "The agent answers from now on.", NOTHING),
 }
 TURN_VERBS: dict[str, Verb] = {
     "cancel": (operate.cancel_turns, "Stopped.", NOTHING),

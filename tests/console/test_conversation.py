@@ -178,6 +178,21 @@ def test_a_stopped_turn_is_asked_again_and_a_waiting_part_let_go() -> None:
     assert list(actions) == [("operator", "requeue_turn"), ("operator", "discard_delivery")]
 
 
+def test_a_conversation_in_an_operators_hands_is_given_back() -> None:
+    session = things.conversation()
+    operator, viewer = login("operator"), login("viewer")
+    assert 'value="give"' not in shown(operator, session)
+    Session.objects.update(handler="operator")
+    assert 'value="give"' in shown(operator, session) and 'value="give"' not in shown(
+        viewer, session
+    )
+    assert act(viewer, session, "give") == 403
+    assert act(operator, session, "give") == 302
+    assert Session.objects.get().handler == "agent"
+    line = Audit.objects.get()
+    assert (line.actor, line.action, line.row) == ("operator", "hand_over", session.pk)
+
+
 def test_who_may_not_see_messages_sees_no_conversation(session: Session) -> None:
     nobody = login("nobody")
     part = reverse("admin:conversation-entries", args=(session.pk,))

@@ -21,11 +21,13 @@ from gateway import channels
 from gateway.ledger.busy import SUPERSEDED
 from gateway.ledger.deliveries import MAX_TRACE, RETRY
 from gateway.ledger.handover import HANDED_OVER
+from gateway.ledger.turns import DROP_PREVIEW
 from gateway.ledger.undelivered import note_undelivered
 from gateway.models import Audit, Delivery, Turn
 from sessions_app import clock
 from sessions_app.history import COMMAND
 from sessions_app.models import Attachment, Message, Session
+from sessions_app.sql import run_each
 
 OPEN = (Turn.State.QUEUED, Turn.State.RUNNING)
 BAD = (Turn.State.QUARANTINED, Turn.State.FAILED)
@@ -220,6 +222,7 @@ def _cancel(
     Turn.objects.filter(pk__in=[turn.pk for turn in turns]).update(
         state=Turn.State.CANCELLED, ended_at=now, lease_owner="", lease_until=None, **why
     )
+    run_each(DROP_PREVIEW, [(turn.pk,) for turn in turns])  # a beginning that nobody has seen yet
     for turn in turns:
         _messages(turn, Message.Disposition.PENDING, _before(turn, state__in=OPEN)).update(
             disposition=disposition

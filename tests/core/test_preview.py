@@ -21,10 +21,13 @@ from adapters.base import (
 )
 from gateway import preview
 from gateway.agents.base import Event, Final, Question, Token
+from gateway.ledger import operate
+from gateway.ledger.previews import open_previews
+from gateway.ledger.records import Preview
 from gateway.ledger.recovery import take_over
 from gateway.models import Delivery, Turn
 from tests.core.house import House
-from tests.core.kit import TestChat, in_thread, inbound, until
+from tests.core.kit import TestChat, Verbs, in_thread, inbound, sent, until
 
 pytestmark = pytest.mark.usefixtures("agent")
 
@@ -362,3 +365,17 @@ async def test_without_drafts_or_edits_nothing_is_shown_early() -> None:
         agent.finish()
         await over(house)
     assert (chat.drawn, chat.said) == ([], ["One"])
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_an_operators_stop_takes_back_a_beginning_that_nobody_has_seen(
+    verbs: Verbs, seen: bool
+) -> None:
+    """It waited for its permit, and was sent although the answer had been stopped."""
+    verbs.take_in(inbound("1", "hi"))
+    turn = verbs.claim_one()
+    open_previews([Preview(turn, "Half")])
+    if seen:
+        verbs.finish_deliveries([sent(claim) for claim in verbs.send()])
+    assert operate.cancel_turns("ada", [turn.id]) == 1
+    assert list(Delivery.objects.values_list("state", flat=True)) == (["sent"] if seen else [])

@@ -359,7 +359,7 @@ def _one_message_only(call: Handler) -> None:
 
 def _strict(call: Handler) -> None:
     known = {"sessionId", "messages", "stream", "turnId", "channel", "userId", "chatId"}
-    if set(call.question) - known - {"origin", "context"}:
+    if set(call.question) - known - {"origin", "context", "waiting"}:
         call.whole(422, b'{"error": "unknown field"}')
     else:
         answer_well(call)

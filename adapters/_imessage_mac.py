@@ -111,17 +111,18 @@ class Mac:
 
     async def send(self, outbound: Outbound, text: str) -> Receipt:
         """One text, or one file and no text."""
-        before = await asyncio.to_thread(self._db.highest)
         value = text
         if outbound.file is not None:
             value = str(await asyncio.to_thread(self._lay_out, outbound))
-        await asyncio.to_thread(self._note, outbound.key, before)
         chat = outbound.chat_id
         group = ";+;" in chat
         target = f";{last_part(chat)}" if group else last_part(chat)
         what = "text" if outbound.file is None else "file"
         kind = "group" if group else "person"
-        await self._script(SCRIPT, kind, _account(outbound), target, what, value)
+        async with self._one_script:
+            before = await asyncio.to_thread(self._db.highest)
+            await asyncio.to_thread(self._note, outbound.key, before)  # what waits has no note
+            await self._run(SCRIPT, kind, _account(outbound), target, what, value)
         row = await self._confirmed(outbound, text, before)
         if row is None:
             raise Unsure(f"Messages has not sent it within {CONFIRM_SECONDS:.0f} s")
@@ -173,33 +174,36 @@ class Mac:
         except Transient as failure:
             raise Unsure(failure.detail) from None
 
-    async def _script(self, source: str, *arguments: str) -> str:
+    async def _script(self, source: str) -> str:
         """What the script printed. One at a time: Messages does them one by one anyway."""
         async with self._one_script:
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    self._osascript,
-                    "-",
-                    *arguments,
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.PIPE,
-                )
-            except OSError as error:
-                reason = f"{self._osascript} cannot be started: {error.strerror}"
-                raise ChannelDown(reason) from None
-            except ValueError as error:  # a NUL among the arguments
-                raise Refused(str(error)) from None
-            try:
-                async with asyncio.timeout(SCRIPT_SECONDS):
-                    out, err = await process.communicate(source.encode())
-            except BaseException as error:  # worker edge: the script ends with us, whatever it is
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await asyncio.shield(process.wait())
-                if isinstance(error, TimeoutError):
-                    raise Unsure("Messages does not answer") from None
-                raise
+            return await self._run(source)
+
+    async def _run(self, source: str, *arguments: str) -> str:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                self._osascript,
+                "-",
+                *arguments,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        except OSError as error:
+            reason = f"{self._osascript} cannot be started: {error.strerror}"
+            raise ChannelDown(reason) from None
+        except ValueError as error:  # a NUL among the arguments
+            raise Refused(str(error)) from None
+        try:
+            async with asyncio.timeout(SCRIPT_SECONDS):
+                out, err = await process.communicate(source.encode())
+        except BaseException as error:  # worker edge: the script ends with us, whatever it is
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await asyncio.shield(process.wait())
+            if isinstance(error, TimeoutError):
+                raise Unsure("Messages does not answer") from None
+            raise
         if process.returncode:
             raise self._translated(err.decode("utf-8", "replace"))
         return out.decode("utf-8", "replace")

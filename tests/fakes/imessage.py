@@ -227,7 +227,9 @@ class FakeMac:
             return _failed(fault)
         if script == HELLO:
             return {"status": 0, "out": "bot@example.com\n", "error": ""}
-        assert script == SCRIPT
+        if script != SCRIPT:
+            assert SCRIPT.startswith(script) or HELLO.startswith(script), script
+            return {"status": 1, "out": "", "error": "half a script: who wrote it was killed\n"}
         assert arguments[0] == "-"
         self.scripts.append(arguments[1:])
         if not fault.silent and not self._deliver(*arguments[1:], error=fault.error):

@@ -295,7 +295,7 @@ async def test_client_that_vanishes_while_words_are_written_ends_the_answer(star
     said = 0
 
     class Talker(Rules):
-        async def answer(self, text: Any, toolbox: Any) -> Any:
+        async def answer(self, text: Any, toolbox: Any, clock: Any = None) -> Any:
             nonlocal said
             try:
                 while True:

@@ -35,6 +35,7 @@ class Programs:
         """
         folder = await asyncio.to_thread(self._made_folder)
         ours, its = os.pipe()
+        process = None
         try:
             process = await asyncio.create_subprocess_exec(
                 *("/bin/sh", "-c", command),
@@ -45,11 +46,10 @@ class Programs:
                 stderr=its,
                 start_new_session=True,
             )
-        except BaseException:
-            os.close(ours)
-            raise
         finally:
             os.close(its)
+            if process is None:
+                os.close(ours)
         run = _Run(process)
         try:
             await run.listen(ours)

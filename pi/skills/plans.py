@@ -9,9 +9,11 @@ from pi.skills import Call
 from pi.skills.when import Split, bare_text, may_say_when, reads, split_time
 from pi.tools.schedules import WHEN
 from pi.tools.written_clocks import read_clock
+from pi.tools.written_dates import NUMBER_WORDS
 
 WHAT = "What shall I remind you of? For example: `remind me tomorrow at 9 to call Ana`."
 ALL_OF_WHAT = "All of what? Write `cancel all reminders` or `delete all notes`."
+WHICH = "Which one? Write for example `cancel the reminder about Ana`."
 
 _MAKE = r"(?:set|make|create|add|schedule|i need|i want|i(?:'d| would) like|can i (?:get|have))"
 _ASKED = re.compile(
@@ -22,7 +24,8 @@ _ASKED = re.compile(
 )
 _TIMER = re.compile(
     r"(?:(?:set|start|make|create|add) )?(?:me )?(?:a |an )?(?:new )?"
-    r"(?:timer(?: (?:for|of))?:?|(?P<span>[^ ]+[ -][^ ]+) timer)(?: (?P<rest>.+))?",
+    rf"(?:timer(?: (?:for|of))?:?|(?P<span>(?:[0-9]\S*|{NUMBER_WORDS.pattern})[ -]\w+) timer)"
+    r"(?: (?P<rest>.+))?",
     re.IGNORECASE,
 )
 _TOLD = re.compile(r"(?:tell|text|message) me (?P<rest>(?P<when>.+?) (?:to|that) .+)", re.I)
@@ -34,7 +37,7 @@ _TASK = re.compile(
     re.IGNORECASE,
 )
 _TASK_ONCE = re.compile(r"(?:send|post|message|text|brief)\b.*", re.IGNORECASE)
-_THINGS = r"(?:reminders?|plans?|schedules?|alarms?|planned tasks?|scheduled tasks?)"
+_THINGS = r"(?:reminders?|plans?|schedules?|alarms?|timers?|planned tasks?|scheduled tasks?)"
 _LIST = re.compile(
     rf"(?:(?:what|which) (?:is|are) |show (?:me )?|list |see |view )?(?:all )?(?:of )?"
     rf"(?:(?:my|the|your|current|active|open|pending|upcoming) )*{_THINGS}"
@@ -53,6 +56,7 @@ _CANCEL_ALL = re.compile(
     re.IGNORECASE,
 )
 _ALL_OF_WHAT = re.compile(rf"{_STOP} (?:all|everything|it all|all of it)", re.IGNORECASE)
+_CANCEL_ONE = re.compile(rf"{_STOP} (?:(?:the|my|that|this) )?(reminder|alarm|timer)", re.I)
 _CANCEL = re.compile(
     rf"{_STOP} (?:(?:the|my|that|this) )?{_THINGS}(?: (?:about|to|for|of|with|called|named|id|that"
     rf" says))? (?P<a>.+)|{_STOP} (?:(?:the|my|that) )?(?P<b>.+) {_THINGS}"
@@ -70,11 +74,14 @@ def plans(phrase: str, now: datetime) -> Call | str | None:
         return Call("cancel_all_plans")
     if _ALL_OF_WHAT.fullmatch(phrase):
         return ALL_OF_WHAT
-    return _reminder(phrase, now) or _timer(phrase, now) or _task(phrase, now) or _cancel(phrase)
+    if found := _wish(phrase, now) or _timer(phrase, now):
+        return found
+    split = split_time(phrase, now)
+    return (split and (_reminder(split, now) or _task(split))) or _later(phrase) or _cancel(phrase)
 
 
-def _reminder(phrase: str, now: datetime) -> Call | str | None:
-    """Remind me … with the time anywhere in it, or the time first."""
+def _wish(phrase: str, now: datetime) -> Call | str | None:
+    """Remind me … with the time anywhere in it."""
     if asked := _ASKED.fullmatch(phrase):
         return _remind(asked, asked["rest"] or "", now)
     if (asked := _TOLD.fullmatch(phrase)) and reads(asked["when"], now):
@@ -82,9 +89,17 @@ def _reminder(phrase: str, now: datetime) -> Call | str | None:
     asked = _REMEMBER.fullmatch(phrase) or _TOLD_TO.fullmatch(phrase)
     if asked and split_time(asked["rest"], now):
         return _remind(asked, asked["rest"], now)
-    found = split_time(phrase, now)
-    if found and (asked := _ASKED.fullmatch(found.rest)):
-        return _planned(asked, found, bare_text(asked["rest"] or ""), now)
+    return None
+
+
+def _reminder(found: Split, now: datetime) -> Call | str | None:
+    """Tomorrow at 9 remind me …: the time first."""
+    asked = _ASKED.fullmatch(found.rest)
+    return _planned(asked, found, bare_text(asked["rest"] or ""), now) if asked else None
+
+
+def _later(phrase: str) -> str | None:
+    """A reminder whose time comes first and could not be read."""
     return WHEN if _LATER.fullmatch(phrase) and may_say_when(phrase) else None
 
 
@@ -125,11 +140,8 @@ def _timer(phrase: str, now: datetime) -> Call | str | None:
     return Call("remind", {"when": found.when, "text": bare_text(found.rest) or "timer"})
 
 
-def _task(phrase: str, now: datetime) -> Call | str | None:
+def _task(found: Split) -> Call | str | None:
     """Send me … every day at 9: the time first or last."""
-    found = split_time(phrase, now)
-    if found is None:
-        return None
     again = found.timing is not None and found.timing.kind != "at"
     if not (_TASK if again else _TASK_ONCE).fullmatch(found.rest):
         return None
@@ -140,7 +152,9 @@ def _group(match: re.Match[str], name: str) -> str:
     return match.groupdict().get(name) or ""
 
 
-def _cancel(phrase: str) -> Call | None:
+def _cancel(phrase: str) -> Call | str | None:
+    if one := _CANCEL_ONE.fullmatch(phrase):
+        return WHICH if one[1].lower() == "reminder" else Call("cancel_plan", {"which": one[1]})
     match = _CANCEL.fullmatch(phrase)
     if match is None:
         return None

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from pi.tools import ToolError
 from pi.tools.written_clocks import PART
@@ -50,13 +51,13 @@ _UNREAD_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _TIME_WORD = (
-    rf"(?:[0-9]\S*|{NUMBER_WORDS.pattern}|{PART}|{_DAYS}|today|tomorrow|tonight|daily|next"
+    rf"(?:[0-9]\S*|{NUMBER_WORDS.pattern}|(?:{PART})s?|{_DAYS}|today|tomorrow|tonight|daily|next"
     rf"|every|each|{'|'.join(month for month in MONTHS if month not in ('march', 'may'))})"
 )
 _UNREAD_AFTER = re.compile(
     rf"(?:until|till|except|excluding|but|unless|if|when|while|starting|beginning|from|between|before|after"
     rf"|every|each|twice|once|weekly|monthly|daily|[0-9]\S*|{NUMBER_WORDS.pattern}|utc|gmt|z|cet"
-    r"|cest|bst|[ecmp][sd]?t|\w+ time|a day|a week|a month|sharpish)\b(?! (?:am|pm)\b)"
+    r"|cest|bst|[ecmp][sd]?t|\w+ time|a day|a week|a month|week|or)\b(?! (?:am|pm)\b)"
     rf"|(?:and|or|through|-|–|&|/) ?(?:at |on |the |in )*{_TIME_WORD}\b"
     rf"|to (?:[0-9]\S*|{NUMBER_WORDS.pattern}|{_DAYS})\b"
     r"|of (?:next|this|every|each|the (?:month|week|year))\b"
@@ -265,6 +266,7 @@ def _joined(words: list[str]) -> str:
     return " ".join(words).strip(" ,:;")
 
 
+@lru_cache(maxsize=2048)
 def _read(when: str, now: datetime) -> tuple[bool, Timing | None]:
     try:
         timing = read_timing(when, now)

@@ -160,6 +160,13 @@ def cron_words(spec: str) -> str:
     if day == month == "*" and all(one in "0123456" for one in weekday.split(",")):
         days = (WEEKDAYS[(int(one) - 1) % 7].capitalize() for one in weekday.split(","))
         return f"every {' and '.join(days)} at {clock}"
+    if nth := re.fullmatch("([0-6])(?:#([1-4])|(L))", weekday if day == month == "*" else ""):
+        which = "last" if nth[3] else ("first", "second", "third", "fourth")[int(nth[2]) - 1]
+        return (
+            f"every {which} {WEEKDAYS[(int(nth[1]) - 1) % 7].capitalize()} of the month at {clock}"
+        )
+    if day == "L" and weekday == month == "*":
+        return f"on the last day of every month at {clock}"
     if day.isdigit() and weekday == "*" and month == "*":
         return f"on day {day} of every month at {clock}"
     if day.isdigit() and weekday == "*" and month.isdigit() and 1 <= int(month) <= 12:
@@ -173,6 +180,10 @@ def matching(plans: Sequence[dict[str, Any]], which: str) -> list[dict[str, Any]
     if exact := [plan for plan in plans if plan.get("id") == wanted]:
         return exact
     words = set(re.findall(r"\w+", wanted.lower())) - _SMALL
+    if words in ({"last"}, {"last", "one"}, {"latest"}, {"newest"}):
+        return (
+            [max(plans, key=lambda plan: str(plan.get("id")))] if plans else []
+        )  # ids are in order
     return [plan for plan in plans if words and words <= _names(plan)]
 
 

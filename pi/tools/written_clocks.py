@@ -47,7 +47,7 @@ class Clock:
 
 def read_clock(text: str, *, alone: bool) -> Clock | None:
     """A time of day. A bare number is one only beside a day, or after "at"."""
-    said_at = re.match(r"(?:at|@|around|by) ?", text)
+    said_at = re.match(r"(?:(?:at )?(?:about|around|exactly)|at|@|by) ?", text)
     bare = text[said_at.end() :] if said_at else text
     bare = re.sub(r"^(?:in the|this) ", "", bare)
     if bare in PARTS:

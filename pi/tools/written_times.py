@@ -128,7 +128,7 @@ def _by_parts(words: str, now: datetime) -> Timing | None:
         if other and clock is None:
             continue
         if fields := _rhythm(one):
-            at = clock.at if clock else _default(one)
+            at = _hour_of(one, clock) if clock else _default(one)
             return Timing("cron", f"{at.minute} {at.hour} {fields}")
         try:
             found = _on_day(one, clock, now)
@@ -155,13 +155,22 @@ def _default(text: str) -> time:
     return PARTS[found[1]] if found else DEFAULT_TIME
 
 
+def _hour_of(text: str, clock: Clock) -> time:
+    """Every evening at 8 is 20:00."""
+    late = re.search(rf"\b(?:{'|'.join(LATE)})s?$", text)
+    if late and clock.plain and 1 <= clock.at.hour <= 11:
+        return clock.at.replace(hour=clock.at.hour + 12)
+    return clock.at
+
+
 def _rhythm(text: str) -> str:
     """The last three fields of a cron expression; empty where the text is no rhythm."""
     if re.fullmatch(
         rf"(?:every|each) (?:single )?(?:day|{PART})|daily|everyday|nightly|every ?day", text
     ):
         return "* * *"
-    if re.fullmatch(r"(?:(?:every|each|on) )?(?:weekdays?|(?:work|working |business )days?)", text):
+    bare = re.sub(rf" (?:{PART})s?$", "", text)
+    if re.fullmatch(r"(?:(?:every|each|on) )?(?:weekdays?|(?:work|working |business )days?)", bare):
         return "* * 1-5"
     if re.fullmatch(r"(?:every|each) weekend|(?:on )?(?:the )?weekends", text):
         return "* * 6,0"
@@ -234,7 +243,7 @@ def _on_day(text: str, clock: Clock | None, now: datetime) -> Timing | None:
         return _next(clock, now) if clock else None
     if (bare := text.removeprefix("at ")) in PARTS and not clock:
         return _next(Clock(PARTS[bare]), now)
-    text = re.sub(r"^(?:on|this|at) (?!week)", "", text).removeprefix("the ").removesuffix(" at")
+    text = re.sub(r"^(?:on|this|at) (?!week)", "", text).removeprefix("the ")
     if text in ("tonight", "today evening"):
         return _when(now.date(), clock or Clock(PARTS["night"]), now, "night")
     part = re.search(rf"(?:^| )({PART})$", text)

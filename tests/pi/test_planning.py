@@ -166,6 +166,30 @@ async def test_which_one_is_asked_where_several_match(start: Start, api: Gateway
     assert await said(pi, api, "cancel sched_2") == "Cancelled: write to Ana."
 
 
+async def test_last_reminder_is_the_one_made_last(start: Start, api: GatewayApi) -> None:
+    pi = await start()
+    await said(pi, api, "remind me in 3 months to change the filter")
+    await said(pi, api, "remind me tomorrow at 10 to write to Ana")
+    assert await said(pi, api, "cancel the last reminder") == "Cancelled: write to Ana."
+
+
+async def test_all_notes_are_forgotten_where_they_are_named(start: Start, api: GatewayApi) -> None:
+    pi = await start()
+    await said(pi, api, "note that I like tea")
+    await said(pi, api, "note that my car is red")
+    assert "All of what?" in await said(pi, api, "forget everything")
+    assert len(api.ann.notes) == 2
+    assert await said(pi, api, "delete all notes") == "Forgotten: I like tea; my car is red"
+    assert api.ann.notes == {}
+    assert "no notes" in await said(pi, api, "delete all notes")
+
+
+async def test_plural_finds_what_was_said_in_the_singular(start: Start, api: GatewayApi) -> None:
+    api.ann.messages = [message("user", "the invoice is due", 2)]
+    answer = await said(await start(), api, "what did I say about invoices?")
+    assert answer == "- 2026-11-02 10:00 you: the invoice is due"
+
+
 @pytest.mark.parametrize("status", [403, 422, 500])
 async def test_gateway_that_refuses_is_quoted(start: Start, api: GatewayApi, status: int) -> None:
     api.failing = status

@@ -10,13 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pi.config import Config
 from pi.rules import ANSWER_SECONDS, Rules
 from pi.skills.small_talk import CONNECT, EMPTY, GREETING, HELP, UNKNOWN
 from pi.toolbox import Toolbox
 from pi.tools import ToolError
 from pi.tools.dates import Calendar
+from pi.tools.schedules import WHEN
+from pi.tools.web import PRIVATE
 from pi.tools.zones import PLACES, find_zone
-from tests.pi.conftest import NOON, no_sleep, reply
+from tests.pi.conftest import NOON, Start, ask, no_sleep, reply, rules
 
 EXAMPLES = settings(deadline=None, database=None)
 NOW = "It is 12:05 on Sunday, 22 November 2026 (UTC, my machine's time zone)."
@@ -111,6 +114,45 @@ PHRASES = [
     ("in 999999999 years", "My calendar only has the years 1 to 9999."),
     ("is 2100 a leap year", "2100 is not a leap year."),
     ("what week is it", "It is November 2026, ISO week 47."),
+    (
+        "days between 20 May and 20 June",
+        "31 days between Thursday, 20 May 2027 and Sunday, 20 June 2027.",
+    ),
+    (
+        "days between Monday and Friday",
+        "4 days between Monday, 23 November 2026 and Friday, 27 November 2026.",
+    ),
+    (
+        "days between 1 January and 2026-12-31",
+        "364 days between Thursday, 1 January 2026 and Thursday, 31 December 2026.",
+    ),
+    (
+        "days between 1 November and today",
+        "21 days between Sunday, 1 November 2026 and Sunday, 22 November 2026.",
+    ),
+    (
+        "days from tomorrow to Christmas",
+        "32 days between Monday, 23 November 2026 and Friday, 25 December 2026.",
+    ),
+    ("weeks until Christmas", "4 weeks and 5 days until Friday, 25 December 2026."),
+    ("weeks until 29 November", "1 week until Sunday, 29 November 2026."),
+    ("what time was it 3 hours ago", "3 hours ago it was 09:05 on Sunday, 22 November 2026."),
+    ("3 weeks from tomorrow", "14 December 2026 is a Monday."),
+    ("is today Sunday?", f"Yes. {TODAY}"),
+    ("is today Monday?", f"No. {TODAY}"),
+    ("time in Spain", "In Spain it is 13:05 on Sunday, 22 November 2026."),
+    ("time in Paris, France", "In Paris, France it is 13:05 on Sunday, 22 November 2026."),
+    ("how many minutes in 3 hours", "3 hours are 180 minutes."),
+    ("how many hours in a day", "1 day is 24 hours."),
+    ("what percentage is 5 of 20", "5 is 25% of 20."),
+    ("15% tip on 64", "15% of 64 = 9.6"),
+    ("sum of 3 and 4", "3 + 4 = 7"),
+    ("double 45", "2 × 45 = 90"),
+    ("$20 + $5", "20 + 5 = 25"),
+    ("thirty plus two", "30 + 2 = 32"),
+    ("5 factorial", "1 × 2 × 3 × 4 × 5 = 120"),
+    ("list my files", "There are no files outside a session."),
+    ("read https://example.com", "I may not read pages of the internet here (`OPENCLAW_PI_WEB`)."),
     ("who wrote Faust?", UNKNOWN),
     ("what day works for you", UNKNOWN),
     ("what is love", UNKNOWN),
@@ -186,6 +228,33 @@ def test_strange_places_are_refused(place: str) -> None:
 
 def test_small_words_in_a_zones_name_stay_small() -> None:
     assert Path(find_zone("Dar es Salaam").key).name == "Dar_es_Salaam"
+
+
+async def test_files_are_kept_shown_and_deleted(start: Start, tmp_path: Path) -> None:
+    pi = await start(Config(files_dir=str(tmp_path)))
+
+    async def said(text: str) -> str:
+        response = await pi.post("/rpc/message", json=ask(text, stream=False))
+        return str(response.json()["content"])
+
+    assert await said("list my files") == "No files yet."
+    assert await said("save to file list.txt: milk,\n\n 2 eggs.") == "Written: list.txt (15 bytes)"
+    assert await said("show me my files") == "- list.txt (15 bytes)"
+    assert await said("read list.txt") == "milk,\n\n 2 eggs."
+    assert await said("delete file list.txt") == "Deleted: list.txt"
+    assert await said("read file ../list.txt") == UNKNOWN
+
+
+async def test_page_is_read_where_the_settings_allow_it(start: Start) -> None:
+    pi = await start(Config(web=True))
+    response = await pi.post("/rpc/message", json=ask("fetch http://127.0.0.1/", stream=False))
+    assert response.json()["content"] == PRIVATE
+
+
+def test_the_persons_clock_reads_the_phrase() -> None:
+    tokyo = datetime(2026, 11, 23, 1, tzinfo=timezone(timedelta(hours=9)))
+    assert rules().find("remind me this weekend to rest", tokyo) != WHEN
+    assert rules().find("remind me this weekend to rest", NOON) == WHEN
 
 
 @EXAMPLES

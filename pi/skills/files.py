@@ -12,7 +12,7 @@ from pi.skills import Call
 
 _NAME = r"[\"'“‘`]?(?P<name>\w[\w.()+-]*(?: [\w.()+-]+){0,5}?)[\"'”’`]?"
 _OTHER_NAME = _NAME.replace("<name>", "<other>")
-_DOTTED = r"[\"'“‘`]?(?P<dotted>\w[\w()+-]*(?:\.[\w()+-]+)+)[\"'”’`]?"
+_DOTTED = r"[\"'“‘`]?(?P<dotted>\w[\w()+.-]*\.[a-z]\w*)[\"'”’`]?"
 _PLEASE = r"(?:(?:hey |pi |please |pls |can you |could you )*)"
 _WRITE = re.compile(
     rf"{_PLEASE}(?:(?:save|write|put)(?: this)? (?:in|to|into|as) (?:(?:a|the) )?file(?: called)?"

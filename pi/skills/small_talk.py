@@ -24,7 +24,8 @@ so I answer only what I can work out or keep for you:
 - every day: `every day at 9:00 send me a summary of my day`
 - notes: `note that I like tea`, `what do you know about me`
 - what was said: `what did I say about the invoice?`
-- arithmetic: `17% of 240`, `12*(3+4)`, `sqrt(2)`
+- files: `save to file list.txt: milk, eggs`, `read list.txt`, `list my files`
+- arithmetic: `17% of 240`, `20% off 80`, `12*(3+4)`, `how many minutes in 3 hours`
 - times: `what time is it`, `time in Tokyo`
 - dates: `what day is it in 10 days`, `days until 24 December`, `what weekday was 2000-02-29`
 

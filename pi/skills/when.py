@@ -21,7 +21,8 @@ from pi.tools.written_times import Timing, read_timing
 MAX_SPAN = 11
 LINK = re.compile(
     r"^(?:[,:;-] ?|(?:(?:again|please|also|just|then|kindly),? )?(?:to |that |about |of |for ))+"
-    r"|(?: (?:when|once|as soon as) it(?:'s| is)| at| by| around)$|[ ,:;]+$",
+    r"|(?: (?:when|once|as soon as) it(?:'s| is)| at| by| around)$"
+    r"|, (?:please|pls|thanks|thank you|thx)$|[ ,:;]+$",
     re.IGNORECASE,
 )
 _NO_TEXT = re.compile(
@@ -47,7 +48,8 @@ _MAY_FOLLOW_A_NUMBER = re.compile(
 _GUARDS = ("for", "about", "of", "from", "until", "till", "before", "after", "since", "by", "the")
 _UNREAD_BEFORE = re.compile(
     r"(?:^| )(?:before|after|until|till|since|from|and|or|between|than|except|but|not|last|within"
-    r"|every|each|(?:every|each) (?:\w+|few))$",
+    r"|every|each|(?:every|each) (?:\w+|few)"
+    r"|(?:before|after|until|till|by|from|to|and|or) [0-9]\S*)$",
     re.IGNORECASE,
 )
 _TIME_WORD = (
@@ -60,7 +62,8 @@ _UNREAD_AFTER = re.compile(
     r"|cest|bst|[ecmp][sd]?t|\w+ time|a day|a week|a month|week|or)\b(?! (?:am|pm)\b)"
     rf"|(?:and|or|through|-|–|&|/) ?(?:at |on |the |in )*{_TIME_WORD}\b"
     rf"|to (?:[0-9]\S*|{NUMBER_WORDS.pattern}|{_DAYS})\b"
-    r"|of (?:next|this|every|each|the (?:month|week|year))\b"
+    rf"|of (?:the )?(?:next|this|every|each|month|week|year|[0-9]\S*|{_DAYS}|{'|'.join(MONTHS)})\b"
+    r"|not (?:at|on|before|after)\b|the (?:first|second|third|\w+(?:[0-9]th|fth|venth|ghth|nth))\b"
     rf"|(?:in|for|over) (?:the )?(?:next )?(?:[0-9]+|an?|{NUMBER_WORDS.pattern}|few)"
     rf" ?(?:{'|'.join(UNITS.values())})"
     rf"|(?:on |at |in )?(?:the )?{_TIME_WORD}\b",
@@ -112,6 +115,8 @@ def split_time(phrase: str, now: datetime) -> Split | None:
         return None
     at, end = found
     when, before, after = _joined(words[at:end]), words[:at], words[end:]
+    if " ".join(after).lower() in ("please", "pls", "thanks", "thank you", "thx"):
+        after = []
     unclear = _is_unclear(before, words[at:end], after)
     wanted = _wanted_half(when, now)
     half = _find_half(before, after, wanted, now) if wanted else None
@@ -176,11 +181,13 @@ def _is_unclear(before: list[str], span: list[str], after: list[str]) -> bool:
 
 
 def _is_a_count(span: list[str], after: list[str]) -> bool:
-    """ "Friday 2 pills": the number need not be an hour."""
-    if len(span) < 2 or not after or not _BARE_NUMBER.fullmatch(span[-1]):
+    """Whether its last number need not be an hour: "tomorrow 2 pills", "Friday 5"."""
+    if len(span) < 2 or not _BARE_NUMBER.fullmatch(span[-1]):
         return False
+    if span[-2].lower() in WEEKDAYS:
+        return True
     leads = (*_MAY_LEAD_A_NUMBER, *MONTHS, *(month[:3] for month in MONTHS))
-    return span[-2].lower() not in leads and not _TEXT_BEGINS.match(after[0])
+    return bool(after) and span[-2].lower() not in leads and not _TEXT_BEGINS.match(after[0])
 
 
 @dataclass(frozen=True, slots=True)

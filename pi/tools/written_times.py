@@ -156,11 +156,19 @@ def _default(text: str) -> time:
 
 
 def _hour_of(text: str, clock: Clock) -> time:
-    """Every evening at 8 is 20:00."""
-    late = re.search(rf"\b(?:{'|'.join(LATE)})s?$", text)
-    if late and clock.plain and 1 <= clock.at.hour <= 11:
-        return clock.at.replace(hour=clock.at.hour + 12)
-    return clock.at
+    """Every evening at 8 is 20:00, every night at 1 is 01:00."""
+    part = re.search(rf"\b({'|'.join(LATE)})s?$", text)
+    hours, _ = _later(clock, part[1] if part else "")
+    return clock.at.replace(hour=(clock.at.hour + hours) % 24)
+
+
+def _later(clock: Clock, part: str) -> tuple[int, bool]:
+    """How many hours a part of the day moves a plain hour, and whether it is after the night."""
+    if part == "night" and clock.plain and clock.at.hour == 12:
+        return 12, False
+    if part == "night" and clock.at.hour < 5:
+        return 0, True
+    return 12 if part in LATE and clock.plain and 1 <= clock.at.hour <= 11 else 0, False
 
 
 def _rhythm(text: str) -> str:
@@ -278,13 +286,10 @@ def _day(text: str, today: date) -> date | None:
 def _when(day: date, clock: Clock, now: datetime, part: str = "") -> Timing:
     moment = datetime.combine(day, clock.at)
     passed = moment <= now.replace(tzinfo=None)
-    late = part in LATE and clock.plain and 1 <= clock.at.hour <= 11
-    if late or (clock.open and passed and day == now.date()):
-        moment += timedelta(hours=12)
-    elif part == "night" and clock.at.hour < 5:
-        moment += timedelta(days=1)  # one at night, midnight: after the day's end
-    elif part == "night" and clock.plain and clock.at.hour == 12:
-        moment += timedelta(hours=12)
+    hours, after_midnight = _later(clock, part)
+    if not (hours or after_midnight) and clock.open and passed and day == now.date():
+        hours = 12
+    moment += timedelta(hours=hours, days=int(after_midnight))
     return _once(moment, now)
 
 

@@ -85,7 +85,7 @@ def memory(phrase: str) -> Call | None:
 def _wanted(words: str) -> str:
     """What to look for: without quotes and the plural's s, as the search looks within words."""
     bare = _ARTICLE.sub("", words.strip("\"'“”‘’«» "))
-    return re.sub(r"(?<=[a-z]{3}[^sui])s$", "", bare)
+    return re.sub(r"(?<=x)es$|(?<=[cs]h)es$|(?<=[a-z]{3}[^sui])s$", "", bare)
 
 
 def _first(match: re.Match[str]) -> str:

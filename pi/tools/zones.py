@@ -163,6 +163,10 @@ REGIONS = (
     "Atlantic",
     "Indian",
 )
+COUNTRIES = {  # of several zones, and the region that all of them are in
+    "australia": "Australia/",
+    **dict.fromkeys(("usa", "us", "united states", "canada", "mexico", "brazil"), "America/"),
+}
 PLACE_NAME = re.compile(r"[a-z]+(?:[ _-][a-z]+){0,4}", re.IGNORECASE)
 
 
@@ -172,8 +176,7 @@ def find_zone(place: str) -> ZoneInfo:
     Raises `ToolError` where the place is not known.
     """
     name = " ".join(place.strip().removeprefix("the ").split())
-    city, _, _ = name.partition(",")  # Paris, France
-    for key in [*_candidates(name), *_candidates(city.strip())]:
+    for key in [*_candidates(name), *_in_country(name)]:
         try:
             return ZoneInfo(key)
         except (ZoneInfoNotFoundError, OSError):  # OSError: the name is a folder, e.g. America
@@ -189,6 +192,13 @@ def _candidates(name: str) -> list[str]:
     if PLACE_NAME.fullmatch(name):
         return [f"{region}/{_title(name)}" for region in REGIONS]
     return []
+
+
+def _in_country(name: str) -> list[str]:
+    """Zones of "Paris, France": the city's, where the country agrees. Paris, Texas is none."""
+    city, _, country = (part.strip() for part in name.partition(","))
+    within = PLACES.get(country.lower(), COUNTRIES.get(country.lower()))
+    return [key for key in _candidates(city) if within and key.startswith(within)]
 
 
 def _title(name: str) -> str:

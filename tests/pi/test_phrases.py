@@ -173,6 +173,7 @@ PHRASES: list[tuple[str, tuple[str, dict[str, Any]]]] = [
     ("what do I have tomorrow", ("list_plans", {})),
     ("remember when we talked about Lisbon?", (FIND, {"words": "Lisbon"})),
     ("do you remember what I said about invoices", (FIND, {"words": "invoice"})),
+    ("what did we say about the boxes", (FIND, {"words": "box"})),
     ("delete all notes", ("delete_all_notes", {})),
     ("20% off 80", ("calculate", {"expression": "80 - 20%"})),
     ("a third of 90", ("calculate", {"expression": "90 / 3"})),

@@ -142,6 +142,13 @@ PHRASES = [
     ("is today Monday?", f"No. {TODAY}"),
     ("time in Spain", "In Spain it is 13:05 on Sunday, 22 November 2026."),
     ("time in Paris, France", "In Paris, France it is 13:05 on Sunday, 22 November 2026."),
+    ("time in Sydney, Australia", "In Sydney, Australia it is 23:05 on Sunday, 22 November 2026."),
+    (
+        "time in Paris, Texas",
+        "I do not know the time zone of “paris, texas”. Try a large city nearby.",
+    ),
+    ("what's a 15% tip on 64", "15% of 64 = 9.6"),
+    ("two thirds of 90", "2 / 3 × 90 = 60"),
     ("how many minutes in 3 hours", "3 hours are 180 minutes."),
     ("how many hours in a day", "1 day is 24 hours."),
     ("what percentage is 5 of 20", "5 is 25% of 20."),

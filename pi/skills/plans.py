@@ -94,7 +94,7 @@ def _wish(phrase: str, now: datetime) -> Call | str | None:
 
 def _reminder(found: Split, now: datetime) -> Call | str | None:
     """Tomorrow at 9 remind me …: the time first."""
-    asked = _ASKED.fullmatch(found.rest)
+    asked = _ASKED.fullmatch(found.rest) or _TOLD_TO.fullmatch(found.rest)
     return _planned(asked, found, bare_text(asked["rest"] or ""), now) if asked else None
 
 

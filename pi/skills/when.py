@@ -31,8 +31,8 @@ _NO_TEXT = re.compile(
 
 _DAYS = rf"{'|'.join(WEEKDAYS)}|{'|'.join(f'{day}s' for day in WEEKDAYS)}"
 _STARTERS = re.compile(
-    r"in|at|by|around|@.*|on|from|every|each|everyday|tom\w*|tm[rw]\w*|2mor\w*|today|tonight|next|this"
-    r"|daily|hourly|nightly|weekly|monthly|yearly|after|weekdays?|weekends?|the|day|first|last"
+    r"in|at|by|around|@.*|on|from|every|each|everyday|tom\w*|tm[rw]\w*|2mor\w*|today|tonight"
+    r"|next|this|daily|hourly|nightly|weekly|monthly|yearly|after|weekdays?|weekends?|the|day|first|last"
     r"|noon|midday|midnight|half|quarter|coming|an?|[0-9*].*"
     rf"|(?:{ABBREVIATED.pattern})-(?:{ABBREVIATED.pattern})|{_DAYS}|{'|'.join(MONTHS)}",
     re.IGNORECASE,
@@ -57,8 +57,8 @@ _TIME_WORD = (
     rf"|every|each|{'|'.join(month for month in MONTHS if month not in ('march', 'may'))})"
 )
 _UNREAD_AFTER = re.compile(
-    rf"(?:until|till|except|excluding|but|unless|if|when|while|starting|beginning|from|between|before|after"
-    rf"|every|each|twice|once|weekly|monthly|daily|[0-9]\S*|{NUMBER_WORDS.pattern}|utc|gmt|z|cet"
+    rf"(?:until|till|except|excluding|but|unless|if|when|while|starting|beginning|from|between"
+    rf"|before|after|every|each|twice|once|weekly|monthly|daily|[0-9]\S*|{NUMBER_WORDS.pattern}|utc|gmt|z|cet"
     r"|cest|bst|[ecmp][sd]?t|\w+ time|a day|a week|a month|week|or)\b(?! (?:am|pm)\b)"
     rf"|(?:and|or|through|-|–|&|/) ?(?:at |on |the |in )*{_TIME_WORD}\b"
     rf"|to (?:[0-9]\S*|{NUMBER_WORDS.pattern}|{_DAYS})\b"

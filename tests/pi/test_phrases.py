@@ -168,6 +168,7 @@ PHRASES: list[tuple[str, tuple[str, dict[str, Any]]]] = [
     ("Reminder: call Ana tomorrow at 9", remind("tomorrow at 9", "call Ana")),
     ("could u remind me at 5 to rest pls", remind("at 5", "rest")),
     ("text me at 5 to call Ana", remind("at 5", "call Ana")),
+    ("every day at 8 tell me to stretch", remind("every day at 8", "stretch")),
     ("don't remind me about Ana", ("cancel_plan", {"which": "Ana"})),
     ("what's next?", ("list_plans", {})),
     ("what do I have tomorrow", ("list_plans", {})),

@@ -18,7 +18,7 @@ from gateway.console.work import Call, Part
 from gateway.models import Delivery, Turn
 from sessions_app.models import SEQ_STEP, Message, Session
 
-PAGE = 200
+PAGE = 120
 """Messages shown at first and in each step back."""
 
 AFTER = 50

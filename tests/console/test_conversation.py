@@ -10,6 +10,7 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import reverse
 
+from gateway.console.transcript import PAGE
 from gateway.models import Agent, Audit, Delivery, Turn
 from sessions_app.models import Attachment, Message, Session
 from tests.console import past, things
@@ -304,7 +305,7 @@ def entries_of(page: str) -> list[str]:
 def test_news_come_in_pages_that_meet_without_gap_or_repetition() -> None:
     Agent.objects.get_or_create(name="pi", defaults={"url": "http://127.0.0.1:9/"})
     story = past.Story("Ada", "guest_2")
-    for number in range(210):
+    for number in range(PAGE + 10):
         story.ask(f"question {number}")
         story.turn("failed" if number % 30 == 29 else "done")
         if number % 30 != 29:
@@ -337,7 +338,7 @@ def test_many_words_of_an_operator_after_one_message_are_all_told() -> None:
     messages = [
         Message(session=story.session, seq=1500 + number, role="assistant", origin="operator",
                 channel="webchat", text="word", created_at=story.at)
-        for number in range(250)
+        for number in range(PAGE + 50)
     ]  # fmt: skip
     Message.objects.bulk_create(messages)
     pk = story.end()
@@ -348,7 +349,7 @@ def test_many_words_of_an_operator_after_one_message_are_all_told() -> None:
     assert end
     rest = viewer.get(part, {"since": end[1]}).content.decode()
     keys = entries_of(first) + entries_of(rest)
-    assert len(keys) == len(set(keys)) == 252
+    assert len(keys) == len(set(keys)) == PAGE + 52
     assert f"t{turn.pk}" in entries_of(first)
 
 

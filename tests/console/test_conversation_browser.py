@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, WebSocketRoute, expect
 
+from gateway.console.transcript import PAGE
 from tests.process import manage
 from tests.web import browser as browsers
 from tests.web.house import SECRET, House
@@ -184,11 +185,11 @@ def test_earlier_messages_come_in_without_a_jump(
 ) -> None:
     page = open_page(talk(place[1], "long"))
     entries = page.locator("#entries .entry")
-    expect(entries).to_have_count(200)
+    expect(entries).to_have_count(PAGE)
     expect(entries.last).to_contain_text("Answer number 5000")
     mark = page.locator("#entries .entry").first.get_attribute("id")
     page.get_by_text("Earlier messages").click()
-    expect(entries).to_have_count(400)
+    expect(entries).to_have_count(2 * PAGE)
     expect(page.locator(f"#{mark}")).to_be_in_viewport()
     assert page.evaluate(
         "[...document.querySelectorAll('.entry')].every((e, i, all) => !i || "

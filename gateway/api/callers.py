@@ -176,5 +176,5 @@ def _agent(token: str) -> Agent:
 
 def _is_shut_out(session: Session) -> bool:
     """Blocked. A group's session is not its first writer's alone."""
-    shared = session.scope_key == f"chat:{session.chat_id}"
-    return not shared and session.contact.access == Contact.Access.BLOCKED
+    own = session.scope_key.endswith(f"user:{session.contact.user_id}")
+    return own and session.contact.access == Contact.Access.BLOCKED

@@ -318,13 +318,18 @@ def _entries(
 
 
 def scope_of(arrival: Arrival, inbound: Inbound) -> Scope:
-    """Direct chats: one session per person; groups: one per chat, or one per member if set so."""
-    if not inbound.is_group:
-        key = f"user:{inbound.user_id}"
-    elif arrival.group_per_member:
-        key = f"chat:{inbound.chat_id}:user:{inbound.user_id}"
+    """Direct chats: one session per person; groups: one per chat, or one per member if set so.
+
+    A thread of a group (a topic) is a chat of its own: one turn answers all that waits in
+    a session, and its answer goes to one place.
+    """
+    member = f"user:{inbound.user_id}"
+    if inbound.is_group:
+        thread = inbound.target.get("thread")
+        key = f"chat:{inbound.chat_id}" + (f":thread:{thread}" if thread is not None else "")
+        key += f":{member}" if arrival.group_per_member else ""
     else:
-        key = f"chat:{inbound.chat_id}"
+        key = member
     name = inbound.sender_name[:255]
     return Scope(arrival.channel, key, inbound.user_id, inbound.chat_id, name)
 

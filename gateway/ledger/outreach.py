@@ -44,7 +44,8 @@ class NotAdmitted(Exception):
 class Outreach:
     """What is to be said (`text`, with `attachments` as `Intake.take` gives them) or asked.
 
-    scope_key    whose conversation: "user:<id>", "chat:<id>" or "chat:<id>:user:<id>"
+    scope_key    whose conversation: "user:<id>" or "chat:<id>"; there with ":thread:<id>" for a
+                 thread of it, and with ":user:<id>" for one member
     user_id      the person whose access counts
     target       where it goes, frozen; what is missing is taken from chat_id and scope_key
     origin       user, operator, schedule or system

@@ -116,6 +116,31 @@ def test_two_senders_of_one_new_group_share_a_session(verbs: Verbs) -> None:
     assert [turn.upto_seq for turn in turns()] == [3000]
 
 
+def test_each_thread_of_a_group_is_answered_in_its_place(verbs: Verbs) -> None:
+    """While one answer is written, people in two threads ask: neither is answered elsewhere."""
+    verbs.take_in(in_group("1", "first"))
+    running = verbs.claim_one()
+    verbs.take_in(
+        in_group("2", "in a", "u2", target={"thread": "a"}),
+        in_group("3", "in b", "u3", target={"thread": "b"}),
+        in_group("4", "more in a", "u4", target={"thread": "a"}),
+    )
+    waiting = {turn.target["thread"]: history_of(turn) for turn in verbs.claim()}
+    assert waiting == {
+        "a": [("user", "in a"), ("user", "more in a")],
+        "b": [("user", "in b")],
+    }
+    assert history_of(running) == [("user", "first")]
+    verbs.take_in(in_group("5", "member", "u5", target={"thread": 7}), group_per_member=True)
+    assert verbs.claim_one().target["thread"] == 7
+    assert {session.scope_key for session in open_sessions()} == {
+        "chat:g1",
+        "chat:g1:thread:a",
+        "chat:g1:thread:b",
+        "chat:g1:thread:7:user:u5",
+    }
+
+
 def test_members_of_a_group_have_their_own_sessions_where_set_so(verbs: Verbs) -> None:
     verbs.take_in(in_group("1", "a", "u1"), in_group("2", "b", "u2"), group_per_member=True)
     assert sorted(texts(session.pk) for session in open_sessions()) == [["a"], ["b"]]

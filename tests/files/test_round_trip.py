@@ -252,9 +252,7 @@ def test_work_under_way_comes_back_as_history(verbs: Verbs, clock: Clock, data_d
         ("done", ""),
         ("failed", "filed"),
     ]
-    assert [(d["state"], d["error_code"]) for d in rows["deliveries"]] == [
-        ("unsure", "filed")
-    ]
+    assert [(d["state"], d["error_code"]) for d in rows["deliveries"]] == [("unsure", "filed")]
     assert verbs.claim() == []
     assert verbs.send() == []
 

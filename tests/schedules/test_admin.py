@@ -68,10 +68,10 @@ def test_a_schedule_is_made_for_a_person_and_fires(
 
 
 def test_a_schedule_can_go_into_a_group(ana: Contact, clock: Clock, admin_client: Client) -> None:
-    group = Session.objects.get(scope_key="chat:g1")
+    group = Session.objects.get(scope_key="chat:g1:thread:7")
     assert admin_client.post(reverse(ADD), form(ana, session=group.pk)).status_code == 302
     schedule = Schedule.objects.get()
-    assert (schedule.scope_key, schedule.target["thread"]) == ("chat:g1", 7)
+    assert (schedule.scope_key, schedule.target["thread"]) == ("chat:g1:thread:7", 7)
 
 
 @pytest.mark.parametrize(

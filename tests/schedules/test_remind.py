@@ -216,7 +216,7 @@ def test_in_a_group_it_comes_into_the_group(verbs: Verbs, clock: Clock) -> None:
     clock.advance(600)
     fire_due(clock())
     schedule = Schedule.objects.get()
-    assert (schedule.scope_key, schedule.chat_id) == ("chat:g1", "g1")
+    assert (schedule.scope_key, schedule.chat_id) == ("chat:g1:thread:7", "g1")
     verbs.finish_deliveries([sent(claim) for claim in verbs.send()])  # the answer
     (reminder,) = verbs.send()
     assert (reminder.outbound.text, reminder.is_group) == ("lunch", True)

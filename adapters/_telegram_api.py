@@ -83,6 +83,8 @@ class TelegramApi:
             return await self.send(method, seconds, **parameters)
         except Unsure as failure:
             raise Transient(failure.detail) from None
+        except (ChatMoved, Barred) as refusal:
+            raise Refused(refusal.detail) from None
 
     async def upload(self, method: str, field: str, file: File, **parameters: Any) -> Any:
         """The `result` of a call that sends a file along, in pieces."""

@@ -177,14 +177,20 @@ class TelegramAdapter(Adapter):
         """One message, formatted unless `outbound.plain`. Follows a group that moved, once."""
         content = contents(outbound, self.capabilities.text_limit)
         try:
-            return await self._send(outbound.chat_id, content, outbound.target)
-        except ChatMoved as moved:
-            receipt = await self._send(moved.chat_id, content, {})  # message ids moved, too
-            return Receipt(receipt.message_id, moved.chat_id)
+            return await self._follow(outbound, content)
+        except (ChatMoved, Barred) as refusal:
+            raise Refused(refusal.detail) from None
         except Unformatted as refusal:
             if "entities" not in content.fields:
                 raise Refused(refusal.detail) from None
             raise
+
+    async def _follow(self, outbound: Outbound, content: Content) -> Receipt:
+        try:
+            return await self._send(outbound.chat_id, content, outbound.target)
+        except ChatMoved as moved:
+            receipt = await self._send(moved.chat_id, content, {})  # message ids moved, too
+            return Receipt(receipt.message_id, moved.chat_id)
 
     async def _send(self, chat_id: str, content: Content, target: Mapping[str, Any]) -> Receipt:
         parameters: dict[str, Any] = {"chat_id": chat_id, **content.fields, **_thread(target)}
@@ -220,7 +226,7 @@ class TelegramAdapter(Adapter):
             await self._api.send("editMessageText", **parameters)
         except Refused as refusal:
             if NOT_MODIFIED not in refusal.detail.lower():
-                raise
+                raise Refused(refusal.detail) from None
 
     def drafts(self, chat_id: str, target: Mapping[str, Any]) -> bool:
         """Drafts are for private chats, whose ids are above zero."""

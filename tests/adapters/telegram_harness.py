@@ -44,6 +44,7 @@ class TelegramHarness(Harness):
         "flood, said by a proxy": wrong(RateLimited, status=429, body=b"slow down"),
         "blocked": (Refused, lambda harness: harness.fake.block(5)),
         "kicked": wrong(Refused, status=403, description="Forbidden: bot was kicked"),
+        "moved again and again": wrong(Refused, migrate_to=-1009, times=2),
         "chat not found": wrong(Refused, **bad_request("chat not found")),
         "thread not found": wrong(Refused, **bad_request("message thread not found")),
         "too long": wrong(Refused, **bad_request("message is too long")),

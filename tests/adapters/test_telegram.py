@@ -229,6 +229,17 @@ async def test_a_group_that_moves_for_ever_is_refused(
     assert len(fake.called("sendMessage")) == 2
 
 
+async def test_where_it_is_barred_an_edit_and_a_typing_are_plainly_refused(
+    adapter: TelegramAdapter, fake: FakeTelegram
+) -> None:
+    for method in ("editMessageText", "sendChatAction"):
+        fake.fail(method, status=403, description="Forbidden: bot was kicked")
+    for work in (adapter.edit(Outbound("k", "-9", "hello"), "7"), adapter.typing("-9", {})):
+        with pytest.raises(Refused, match="kicked") as caught:
+            await work
+        assert caught.type is Refused
+
+
 async def test_only_formatted_text_can_be_refused_for_its_format(
     adapter: TelegramAdapter, fake: FakeTelegram
 ) -> None:

@@ -35,9 +35,12 @@ class TurnPage:
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Who and why; what was asked and said; what the agent did; the rest."""
+        may = request.user.has_perm
+        question = ("question",) if may("sessions_app.view_message") else ()
+        parts = ("parts",) if may("gateway.view_delivery") else ()
         return (
             (None, {"fields": ("person", "standing", "because", "answerer", "course")}),
-            ("Asked and said", {"fields": ("question", "said", "parts")}),
+            ("Asked and said", {"fields": (*question, "said", *parts)}),
             ("What the agent did", {"fields": ("did",)}),
             _columns(Turn),
         )

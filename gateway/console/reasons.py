@@ -46,7 +46,7 @@ DELIVERIES = {
         "Its row cannot be read",
         "What goes with this part (a place, buttons, a file) is not in a shape that can be sent; "
         "it was written by hand or came out of a file.",
-        "Put its `extra` right in the admin, then retry; or discard.",
+        "Discard it, and send what was meant anew; or mend the row's `extra`, then retry.",
     ),
     "channeldown": Reason(
         "Channel closed",
@@ -84,8 +84,8 @@ TURNS = {
     "unreadable": Reason(
         "Its conversation cannot be read",
         "Something that was kept with this message cannot be given to an agent.",
-        "Read the detail and the message's context in the admin, put it right, then retry; "
-        "or discard.",
+        "The detail says what it is. Notes and preferences are put right with the contact; "
+        "then retry, or discard.",
     ),
     "unreachable": Reason(
         "Agent not reachable",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.conf import settings
+from django.db.models import QuerySet
 
 from gateway.ledger.records import Told
 from gateway.ledger.schedules import (
@@ -86,7 +87,7 @@ def _planned(schedule: Schedule) -> str:
 
 def _list(told: Told) -> str:
     lines = []
-    for number, one in enumerate(coming(told.channel, _scope_key(told)), 1):
+    for number, one in enumerate(_coming(told), 1):
         assert one.next_run
         text = one.text or one.prompt
         short = text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
@@ -97,12 +98,24 @@ def _list(told: Told) -> str:
 
 
 def _cancel(told: Told, number: int) -> str:
-    planned = list(coming(told.channel, _scope_key(told)))
+    planned = list(_coming(told))
     if not 0 < number <= len(planned):
         return f"There is no number {number}. /remind list shows what is planned."
     gone = planned[number - 1]
     cancel_schedule(f"{told.channel}:{told.user_id}", gone.pk)
     return f"Cancelled: {(gone.text or gone.prompt)[:SHOWN]}"
+
+
+def _coming(told: Told) -> QuerySet[Schedule]:
+    """What is planned where this was written; in a group that is in all of its threads."""
+    key = _scope_key(told)
+    _, of_member, member = key.partition(":user:")
+    if not key.startswith("chat:"):
+        return coming(told.channel, scope_key=key)
+    here = coming(told.channel, chat_id=told.chat_id, scope_key__startswith="chat:")
+    if of_member:
+        return here.filter(scope_key__endswith=f":user:{member}")
+    return here.exclude(scope_key__contains=":user:")
 
 
 def _scope_key(told: Told) -> str:

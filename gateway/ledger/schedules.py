@@ -135,7 +135,11 @@ def cancel_schedule(
     """
     now = clock.now()
     with transaction.atomic():
-        found = coming(*within) if within else Schedule.objects.exclude(next_run=None)
+        found = (
+            coming(within[0], scope_key=within[1])
+            if within
+            else Schedule.objects.exclude(next_run=None)
+        )
         schedule = found.select_for_update().filter(pk=schedule_id).first()
         if schedule is None:
             return None
@@ -145,9 +149,12 @@ def cancel_schedule(
     return schedule
 
 
-def coming(channel: str, scope_key: str) -> QuerySet[Schedule]:
-    """What is planned in a conversation and not over, in the order in which it was made."""
-    planned = Schedule.objects.filter(channel=channel, scope_key=scope_key)
+def coming(channel: str, **where: str) -> QuerySet[Schedule]:
+    """What is planned on a channel and not over, in the order in which it was made.
+
+    `where` says in which conversations.
+    """
+    planned = Schedule.objects.filter(channel=channel, **where)
     return planned.exclude(next_run=None).order_by("created_at", "pk")
 
 
@@ -177,7 +184,7 @@ def wake(schedule: Schedule, now: datetime) -> None:
 def check_room(schedule: Schedule) -> None:
     """Whether its conversation may have one more. Raises `TooMany`."""
     most = settings.OPENCLAW_SCHEDULES_PER_SESSION
-    if coming(schedule.channel, schedule.scope_key).count() >= most:
+    if coming(schedule.channel, scope_key=schedule.scope_key).count() >= most:
         raise TooMany(f"there are {most} planned already, which is the most one conversation has")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from gateway.models import Agent, Delivery
@@ -47,6 +48,18 @@ def test_a_turns_page_says_who_why_and_what_the_agent_did(admin_client: Client) 
     ):  # fmt: skip
         assert shown in said, shown
     assert "<img src=x" not in said
+
+
+def test_a_turns_page_shows_no_messages_to_who_may_not_read_them(client: Client) -> None:
+    session = conversation(name="Ada")
+    part = letter(session, message=Message.objects.get())
+    row = turn(session, "failed", partial_text="half")
+    user = User.objects.create_user("clerk", is_staff=True)
+    user.user_permissions.add(Permission.objects.get(codename="view_turn"))
+    client.force_login(user)
+    said = page(client, "turn", row.pk)
+    assert "half" in said
+    assert "question 1" not in said and f"/delivery/{part.pk}/" not in said
 
 
 def test_a_deliverys_page_says_to_whom_why_and_each_try(admin_client: Client) -> None:

@@ -223,6 +223,20 @@ def test_in_a_group_it_comes_into_the_group(verbs: Verbs, clock: Clock) -> None:
     assert reminder.outbound.target["thread"] == 7
 
 
+def test_a_groups_reminders_are_listed_in_all_of_its_threads(verbs: Verbs, clock: Clock) -> None:
+    clock.time = NOW
+    verbs.take_in(
+        in_group("1", "/remind in 10 minutes lunch", target={"thread": 7}),
+        in_group("2", "/remind in 20 minutes tea"),
+        in_group("3", "/remind in 30 minutes elsewhere", chat_id="g12"),
+    )
+    verbs.take_in(in_group("4", "/remind cancel 1", "u2", target={"thread": 8}))
+    verbs.take_in(in_group("5", "/remind list", "u2", target={"thread": 9}))
+    listed = Message.objects.order_by("pk").last()
+    assert listed is not None
+    assert "tea" in listed.text and "lunch" not in listed.text and "else" not in listed.text
+
+
 def test_other_words_that_begin_alike_are_messages(verbs: Verbs) -> None:
     verbs.take_in(inbound("1", "/reminder: lunch"))
     assert len(verbs.claim()) == 1

@@ -76,7 +76,7 @@ def test_only_a_change_of_timing_moves_the_next_time(verbs: Verbs, clock: Clock)
     due = schedule.next_run
     clock.time = at("2026-06-01T09:30")  # due, and not fired yet
     change_schedule("test", schedule.pk, {"text": "another", "catch_up": "all"})
-    list(coming(CHANNEL, "user:u1"))
+    list(coming(CHANNEL, scope_key="user:u1"))
     assert next_run(schedule) == due
     change_schedule("test", schedule.pk, {"timezone": "America/New_York"})
     assert next_run(schedule) == at("2026-06-01T13:00")
@@ -106,7 +106,7 @@ def test_cancelled_is_over_and_stays_on_record(verbs: Verbs, clock: Clock) -> No
     schedule = plan()
     assert cancel_schedule("test", schedule.pk, within=(CHANNEL, "user:u2")) is None
     assert cancel_schedule("test", schedule.pk, within=(CHANNEL, "user:u1")) == schedule
-    assert (next_run(schedule), list(coming(CHANNEL, "user:u1"))) == (None, [])
+    assert (next_run(schedule), list(coming(CHANNEL, scope_key="user:u1"))) == (None, [])
     assert cancel_schedule("test", schedule.pk) is None
 
 

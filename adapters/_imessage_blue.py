@@ -3,7 +3,8 @@
 Facts (from the server's source): the password goes in the query of every call;
 the webhook is unsigned, called once and never again, so messages are asked for
 from the last known time on, every few seconds and when the webhook is called:
-what it missed comes before what it brings. A send answers when its row is in chat.db.
+what it missed comes before what it brings, unless the server cannot tell what that is.
+A send answers when its row is in chat.db.
 """
 
 from __future__ import annotations
@@ -45,6 +46,9 @@ from adapters.base import (
 
 EVENTS = ("new-message", "updated-message")
 MAX_SEEN = 10_000
+MAX_BROUGHT = 1000
+"""Messages of the webhook that wait for a look; one more is handed over without it."""
+
 PAGE = 500
 POLL_SECONDS = 5.0
 GATHER_SECONDS = 0.2
@@ -155,7 +159,8 @@ class BlueBubbles:
             found = self.events.read(obj(event, "data"))
         except Unreadable as error:
             return [rejected(event.get("data"), error)]
-        if self._brought is None or date_of(event["data"]) < self._floor:
+        waits = self._brought is not None and len(self._brought) < MAX_BROUGHT
+        if self._brought is None or not waits or date_of(event["data"]) < self._floor:
             return [found]
         self._brought[found.external_id] = found
         self._called.set()
@@ -171,21 +176,22 @@ class BlueBubbles:
     async def _listen(self, inlet: Inlet) -> None:
         cursor = await inlet.cursor()
         known = cursor.value if cursor else ""
-        after = int(known) if known.isdecimal() else self._first()
+        after = int(known) if known.isdecimal() else self._first() + OVERLAP_MS
         if not known:
             await inlet.accept([], str(after))
         pause = FIRST_PAUSE_SECONDS
         while True:
             self._called.clear()
-            self._floor = after - OVERLAP_MS if known else after
-            brought = list((self._brought or {}).values())
+            self._floor = after - OVERLAP_MS
+            brought = self._waiting()
             try:
                 messages = await self._query(self._floor)
-            except ChannelDown:
-                raise
             except SendError as failure:
+                await self._pass_on(inlet)
+                if isinstance(failure, ChannelDown):
+                    raise
                 inlet.failing(failure.detail)
-                await asyncio.sleep(pause)
+                await self._wait(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 continue
             inlet.alive()
@@ -197,21 +203,35 @@ class BlueBubbles:
                 await inlet.accept(arrivals, str(newest))
             for version in new:
                 self._seen.add(version)
-            for one in brought:
-                (self._brought or {}).pop(one.external_id, None)
-            after, known = newest, str(newest)
-            await self._wait()
+            self._forget(brought)
+            after = newest
+            await self._wait(POLL_SECONDS)
 
-    async def _wait(self) -> None:
-        """Until the webhook is called, or a few seconds have passed."""
-        await asyncio.sleep(min(GATHER_SECONDS, POLL_SECONDS))
+    async def _pass_on(self, inlet: Inlet) -> None:
+        """What the webhook brought, without what it missed: a later look brings that, and
+        this once more, which is dropped by its guid. So the cursor stays."""
+        if brought := self._waiting():
+            await inlet.accept(brought)
+            self._forget(brought)
+
+    def _waiting(self) -> list[Inbound]:
+        return list((self._brought or {}).values())
+
+    def _forget(self, brought: list[Inbound]) -> None:
+        for one in brought:
+            (self._brought or {}).pop(one.external_id, None)
+
+    async def _wait(self, seconds: float) -> None:
+        """Until the webhook is called, or so many seconds have passed."""
+        await asyncio.sleep(min(GATHER_SECONDS, seconds))
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(POLL_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._called.wait()
 
     def _first(self) -> int:
         """Where the very first start begins, in milliseconds: at the first call. Asked for
-        before the channel counts as up: nothing falls between that and the first look."""
+        before the channel counts as up: nothing falls between that and the first look.
+        No look goes back behind it, so the first cursor lies as far ahead as a look goes back."""
         self._began_ms = self._began_ms or int(now() * 1000)
         return self._began_ms
 

@@ -119,6 +119,17 @@ async def test_without_a_secret_or_an_address_there_is_no_webhook(
 # --- what the webhook missed --------------------------------------------------
 
 
+class Patient(RecordingInlet):
+    """Keeps what was told to fail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[str] = []
+
+    def failing(self, detail: str) -> None:
+        self.told.append(detail)
+
+
 async def listening(adapter: ImessageAdapter, inlet: RecordingInlet, holds: Any) -> None:
     task = asyncio.create_task(adapter.listen(inlet))
     try:
@@ -150,16 +161,23 @@ async def test_what_was_missed_is_asked_for_from_the_last_time_on(
 
 
 async def test_the_very_first_start_begins_when_the_channel_is_opened(
-    adapter: ImessageAdapter, fake: FakeBlueBubbles
+    adapter: ImessageAdapter,
+    at: ImessageHarness,
+    fake: FakeBlueBubbles,
+    transport: httpx.AsyncBaseTransport,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("adapters._imessage_blue.POLL_SECONDS", 0.01)
     fake.say(5, "before us", dateCreated=int((time.time() - 60) * 1000))
     await adapter.open(None)
     fake.say(5, "while the listener starts", missed=True)
     await asyncio.sleep(0.01)  # the listener starts later than this was said
     inlet = RecordingInlet()
-    await listening(adapter, inlet, lambda: inlet.arrivals)
-    texts = [one.text for one in inlet.arrivals if isinstance(one, Inbound)]
-    assert texts == ["while the listener starts"]
+    again = ImessageAdapter(at.config(), transport)
+    for started, looks in ((adapter, 3), (again, 6)):
+        await listening(started, inlet, lambda looks=looks: len(fake.called("query")) >= looks)
+        texts = {one.text for one in inlet.arrivals if isinstance(one, Inbound)}
+        assert texts == {"while the listener starts"}
 
 
 async def test_what_the_webhook_brings_first_waits_for_what_was_missed(
@@ -208,6 +226,67 @@ async def test_a_call_of_the_webhook_brings_a_look_and_what_it_missed_comes_firs
     assert isinstance(late, Inbound)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_the_webhook_brings_does_not_wait_for_looks_that_fail(
+    adapter: ImessageAdapter,
+    at: ImessageHarness,
+    fake: FakeBlueBubbles,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("adapters._imessage_blue.FIRST_PAUSE_SECONDS", 3600.0)
+    monkeypatch.setattr("adapters._imessage_blue.GATHER_SECONDS", 0.0)
+    fake.fail("query", status=500, times=1000)
+    await adapter.open("http://127.0.0.1:1/webhooks/imessage")
+    inlet = Patient()
+    inlet.position = Cursor("1700000000000", 0.0)
+    task = asyncio.create_task(adapter.listen(inlet))
+    for text in ("one", "two"):
+        until = len(inlet.told)
+        while len(inlet.told) == until:
+            await asyncio.sleep(0.01)
+        with pytest.raises(Unsupported):
+            event = {"type": "new-message", "data": fake.say(5, text, missed=True)}
+            adapter.parse(at.signed(json.dumps(event).encode()))
+    while len(inlet.arrivals) < 2:
+        await asyncio.sleep(0.01)
+    texts = [one.text for one in inlet.arrivals if isinstance(one, Inbound)]
+    assert texts == ["one", "two"]
+    assert inlet.position.value == "1700000000000"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_waits_for_a_look_is_handed_over_where_the_channel_goes_down(
+    adapter: ImessageAdapter, at: ImessageHarness, fake: FakeBlueBubbles
+) -> None:
+    await adapter.open("http://127.0.0.1:1/webhooks/imessage")
+    with pytest.raises(Unsupported):
+        event = {"type": "new-message", "data": fake.say(5, "hello", missed=True)}
+        adapter.parse(at.signed(json.dumps(event).encode()))
+    error = {"status": 401, "message": "no", "error": {"message": "Unauthorized"}}
+    fake.fail("query", status=401, body=json.dumps(error).encode())
+    inlet = RecordingInlet()
+    with pytest.raises(ChannelDown):
+        await adapter.listen(inlet)
+    assert [one.text for one in inlet.arrivals if isinstance(one, Inbound)] == ["hello"]
+
+
+async def test_only_so_many_messages_of_the_webhook_wait(
+    adapter: ImessageAdapter,
+    at: ImessageHarness,
+    fake: FakeBlueBubbles,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("adapters._imessage_blue.MAX_BROUGHT", 2)
+    await adapter.open("http://127.0.0.1:1/webhooks/imessage")
+    events = [{"type": "new-message", "data": fake.say(5, text, missed=True)} for text in "abc"]
+    one, two, three = (at.signed(json.dumps(event).encode()) for event in events)
+    for request in (one, two):
+        with pytest.raises(Unsupported):
+            adapter.parse(request)
+    (found,) = adapter.parse(three)
+    assert isinstance(found, Inbound)
 
 
 async def test_one_that_cannot_be_read_blocks_no_other(
@@ -272,20 +351,14 @@ async def test_a_server_that_is_away_is_asked_again(
     adapter: ImessageAdapter, fake: FakeBlueBubbles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("adapters._imessage_blue.FIRST_PAUSE_SECONDS", 0.01)
-    told: list[str] = []
-
-    class Patient(RecordingInlet):
-        def failing(self, detail: str) -> None:
-            told.append(detail)
-
     inlet = Patient()
     inlet.position = Cursor("1700000000000", 0.0)
     for what in ({"status": 500}, {"drop": "before"}, {"status": 200, "body": b'{"data": 7}'}):
         fake.fail("query", **what)
     fake.say(5, "hello", missed=True)
     await listening(adapter, inlet, lambda: inlet.arrivals)
-    assert len(told) == 3
-    assert not [one for one in told if PASSWORD in one]
+    assert len(inlet.told) == 3
+    assert not [one for one in inlet.told if PASSWORD in one]
 
 
 async def test_a_wrong_password_ends_the_listener(

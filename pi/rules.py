@@ -21,6 +21,7 @@ from pi.tools.dates import Clock, local_now
 from pi.transcript import ATTACHMENT_NOTE
 
 MAX_QUESTIONS = 5
+MAX_ADDRESS = 2000
 WORD_SECONDS = 0.02
 ANSWER_SECONDS = 1.5
 
@@ -62,7 +63,7 @@ class Rules:
         """The tool for one question, or the answer where no tool is needed."""
         if question.startswith(ATTACHMENT_NOTE):
             return ATTACHMENT
-        if found := write_file(question) or files(question[:MAX_PHRASE]):
+        if found := write_file(question) or _file_or_page(question):
             return found
         if len(question) > MAX_PHRASE:
             return UNKNOWN
@@ -89,6 +90,11 @@ class Rules:
             if number:
                 await self.sleep(pause)
             yield token(piece)
+
+
+def _file_or_page(question: str) -> Call | None:
+    """An address may be longer than other phrases; it is never cut."""
+    return files(question) if len(question) <= MAX_ADDRESS else None
 
 
 def _first(skills: tuple[Skill, ...], phrases: list[str]) -> Call | str | None:

@@ -12,7 +12,12 @@ from pi.skills import Call
 
 _NAME = r"[\"'“‘`]?(?P<name>\w[\w.()+-]*(?: [\w.()+-]+){0,5}?)[\"'”’`]?"
 _OTHER_NAME = _NAME.replace("<name>", "<other>")
-_DOTTED = r"[\"'“‘`]?(?P<dotted>\w[\w()+.-]*\.[a-z]\w*)[\"'”’`]?"
+# without the word "file" only what ends like one is a file: example.com and bob.smith are none
+_ENDING = (
+    r"(?:txt|text|md|markdown|rst|csv|tsv|jsonl?|ya?ml|toml|ini|cfg|conf|log|html?|xml|css|js|ts"
+    r"|py|sh|sql|tex|bib|ics|vcf|svg|diff|patch|srt|adoc)"
+)
+_DOTTED = rf"[\"'“‘`]?(?P<dotted>\w[\w()+.-]*\.{_ENDING})[\"'”’`]?"
 _PLEASE = r"(?:(?:hey |pi |please |pls |can you |could you )*)"
 _WRITE = re.compile(
     rf"{_PLEASE}(?:(?:save|write|put)(?: this)? (?:in|to|into|as) (?:(?:a|the) )?file(?: called)?"

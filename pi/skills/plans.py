@@ -14,6 +14,10 @@ from pi.tools.written_dates import NUMBER_WORDS
 WHAT = "What shall I remind you of? For example: `remind me tomorrow at 9 to call Ana`."
 ALL_OF_WHAT = "All of what? Write `cancel all reminders` or `delete all notes`."
 WHICH = "Which one? Write for example `cancel the reminder about Ana`."
+WHICH_ALARMS = (
+    "Alarms and timers are reminders here: write `what are my reminders` to see them, and cancel "
+    "one by its id, or `cancel all reminders`."
+)
 
 _MAKE = r"(?:set|make|create|add|schedule|i need|i want|i(?:'d| would) like|can i (?:get|have))"
 _ASKED = re.compile(
@@ -37,7 +41,8 @@ _TASK = re.compile(
     re.IGNORECASE,
 )
 _TASK_ONCE = re.compile(r"(?:send|post|message|text|brief)\b.*", re.IGNORECASE)
-_THINGS = r"(?:reminders?|plans?|schedules?|alarms?|timers?|planned tasks?|scheduled tasks?)"
+_PLANS = r"(?:reminders?|plans?|schedules?|planned tasks?|scheduled tasks?)"
+_THINGS = rf"(?:{_PLANS}|alarms?|timers?)"
 _LIST = re.compile(
     rf"(?:(?:what|which) (?:is|are) |show (?:me )?|list |see |view )?(?:all )?(?:of )?"
     rf"(?:(?:my|the|your|current|active|open|pending|upcoming) )*{_THINGS}"
@@ -50,16 +55,27 @@ _LIST = re.compile(
 )
 _STOP = r"(?:cancel|delete|remove|stop|drop|clear|undo|forget|kill)"
 _CANCEL_ALL = re.compile(
-    rf"{_STOP} (?:all|every|everything)(?: of)?(?: (?:my|the|planned))* {_THINGS}"
-    rf"|{_STOP} (?:my|the) (?:reminders|plans|schedules|alarms)"
-    r"|(?:cancel|stop) (?:all|everything)",
+    rf"{_STOP} (?:all|every|everything)(?: of)?(?: (?:my|the|planned))* {_PLANS}"
+    rf"|{_STOP} (?:my|the) (?:reminders|plans|schedules)",
     re.IGNORECASE,
 )
 _ALL_OF_WHAT = re.compile(rf"{_STOP} (?:all|everything|it all|all of it)", re.IGNORECASE)
-_CANCEL_ONE = re.compile(rf"{_STOP} (?:(?:the|my|that|this) )?(reminder|alarm|timer)", re.I)
+_CANCEL_ALARMS = re.compile(
+    rf"{_STOP} (?:(?:all|every|both|any|of|my|the|these|those|active|running|planned) )*"
+    rf"(?:alarms|timers)|{_STOP} (?:all|every) (?:alarm|timer)",
+    re.IGNORECASE,
+)
+_CANCEL_ONE = re.compile(
+    rf"{_STOP} (?:(?:the|my|that|this) )?(reminder|alarm|timer)"
+    r"|(?:cancel|stop) (it|that|this|them|these|those)(?: one)?",
+    re.IGNORECASE,
+)
+# "forget" is for notes, unless a reminder is named
+_NO_NOTE = r"(?!forget (?!(?:(?:the|my|this) (?:\S+ ){0,2}|that )?reminders?\b))"
 _CANCEL = re.compile(
-    rf"{_STOP} (?:(?:the|my|that|this) )?{_THINGS}(?: (?:about|to|for|of|with|called|named|id|that"
-    rf" says))? (?P<a>.+)|{_STOP} (?:(?:the|my|that) )?(?P<b>.+) {_THINGS}"
+    rf"{_NO_NOTE}{_STOP} (?:(?:the|my|that|this) )?{_THINGS}"
+    r"(?: (?:about|to|for|of|with|called|named|id|that says))? (?P<a>.+)"
+    rf"|{_NO_NOTE}{_STOP} (?:(?:the|my|that) )?(?P<b>.+) {_THINGS}"
     r"|(?:stop reminding|(?:don't|do not) remind) me(?: (?:about|to|of))? (?P<c>.+?)(?: any ?more)?"
     r"|(?:cancel|stop) (?:(?:the|my|sending(?: me)?) )*(?P<d>.+)",
     re.IGNORECASE,
@@ -72,6 +88,8 @@ def plans(phrase: str, now: datetime) -> Call | str | None:
         return Call("list_plans")
     if _CANCEL_ALL.fullmatch(phrase):
         return Call("cancel_all_plans")
+    if _CANCEL_ALARMS.fullmatch(phrase):
+        return WHICH_ALARMS
     if _ALL_OF_WHAT.fullmatch(phrase):
         return ALL_OF_WHAT
     if found := _wish(phrase, now) or _timer(phrase, now):
@@ -123,7 +141,7 @@ def _planned(asked: re.Match[str], found: Split, text: str, now: datetime) -> Ca
     clock = read_clock(when.lower(), alone=True)
     if wakes and clock and clock.open:
         when = f"{when} in the morning"
-    text = text or wakes.lower()
+    text = _named(text or wakes.lower(), "alarm") if wakes else text
     return Call("remind", {"when": when, "text": text}) if text else WHAT
 
 
@@ -137,12 +155,18 @@ def _timer(phrase: str, now: datetime) -> Call | str | None:
     found = split_time(f"in {span} {rest}" if span else f"in {rest}", now)
     if found is None or found.unclear or not found.when.startswith("in "):
         return WHEN
-    return Call("remind", {"when": found.when, "text": bare_text(found.rest) or "timer"})
+    return Call("remind", {"when": found.when, "text": _named(bare_text(found.rest), "timer")})
+
+
+def _named(text: str, kind: str) -> str:
+    """The text with the word one will call it by."""
+    return text if text.lower() == kind else f"{text} ({kind})" if text else kind
 
 
 def _task(found: Split) -> Call | str | None:
     """Send me … every day at 9: the time first or last."""
-    again = found.timing is not None and found.timing.kind != "at"
+    again = found.when.lower().startswith(("every ", "each "))  # also where it reads no time yet
+    again = found.timing.kind != "at" if found.timing else again
     if not (_TASK if again else _TASK_ONCE).fullmatch(found.rest):
         return None
     return WHEN if found.unclear else Call("plan_task", {"when": found.when, "task": found.rest})
@@ -154,7 +178,8 @@ def _group(match: re.Match[str], name: str) -> str:
 
 def _cancel(phrase: str) -> Call | str | None:
     if one := _CANCEL_ONE.fullmatch(phrase):
-        return WHICH if one[1].lower() == "reminder" else Call("cancel_plan", {"which": one[1]})
+        named = (one[1] or "").lower() in ("alarm", "timer")
+        return Call("cancel_plan", {"which": one[1]}) if named else WHICH
     match = _CANCEL.fullmatch(phrase)
     if match is None:
         return None

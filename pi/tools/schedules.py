@@ -23,6 +23,7 @@ WHEN = (
     "or “every weekday at 8:30”."
 )
 _SMALL = {"the", "a", "an", "my", "to", "about", "of", "for", "at", "me", "on", "and"}
+_SMALL |= {"it", "that", "this", "them", "these", "those"}
 
 
 class Schedules:

@@ -21,6 +21,10 @@ from pi.tools.written_dates import (
 
 DEFAULT_TIME = time(9)
 PASSED = "That time has passed already."
+WHICH_NIGHT = (
+    "At the start of that day or at its end? After midnight it is the next day already. "
+    "Please write it like “Saturday at 0:00” or “every Saturday at 1:00”."
+)
 
 _SPANS_ALONE = ("half an hour", "an hour and a half", "a quarter of an hour")
 _TOMORROW = re.compile(r"\b(?:tom+or+ow|tomm?or?row|tmr+w?|tmw|2moro?w?|tomoro+w?)\b")
@@ -30,6 +34,7 @@ _CRON = re.compile(
     rf"{_FIELD} {_FIELD} {_FIELD} (?:{_FIELD}|{_NAMES})"
     r" (?:[0-9*,/#l-]|mon|tue|wed|thu|fri|sat|sun)+"
 )
+_MIDNIGHT = re.compile(r"\bmidnight\b|\b(?:12|twelve)(?::00)? (?:o'?clock )?(?:at|in the) night\b")
 _DAYS = re.compile(r"(?:every |each |on |weekly on |every week on |and |, ?)+")
 _DAY = rf"(?:{'|'.join(WEEKDAYS)}|{ABBREVIATED.pattern})"
 _FROM_TO = re.compile(
@@ -75,11 +80,12 @@ def read_timing(text: str, now: datetime) -> Timing | None:
 
     Raises `ToolError` for a time that has passed.
     """
-    words = " ".join(text.lower().replace("’", "'").replace(",", " ").split()).strip(" .!")
-    words = _SHORT_DAY.sub(lambda found: f"{found[1]} {_full(found[2])}", words)
-    words = _TOMORROW.sub("tomorrow", words)
+    words = " ".join(text.lower().replace("’", "'").split()).strip(" ,.!")
     if _CRON.fullmatch(words):
         return Timing("cron", words)
+    words = " ".join(words.replace(",", " ").split())
+    words = _SHORT_DAY.sub(lambda found: f"{found[1]} {_full(found[2])}", words)
+    words = _TOMORROW.sub("tomorrow", words)
     for read in (_iso, _every, _relative, _by_parts):
         if found := read(words, now):
             return found
@@ -128,13 +134,17 @@ def _by_parts(words: str, now: datetime) -> Timing | None:
         if other and clock is None:
             continue
         if fields := _rhythm(one):
-            at = _hour_of(one, clock) if clock else _default(one)
+            at, next_day = _hour_of(one, clock) if clock else (_default(one), False)
+            if fields != "* * *" and (next_day or _MIDNIGHT.search(words)):
+                raise NoSuchDay(WHICH_NIGHT)
             return Timing("cron", f"{at.minute} {at.hour} {fields}")
         try:
             found = _on_day(one, clock, now)
         except NoSuchDay as problem:
             wrong = problem
             continue
+        if found and _MIDNIGHT.search(words) and not _says_which_night(one):
+            raise NoSuchDay(WHICH_NIGHT)
         if found:
             return found
     if wrong:
@@ -155,11 +165,18 @@ def _default(text: str) -> time:
     return PARTS[found[1]] if found else DEFAULT_TIME
 
 
-def _hour_of(text: str, clock: Clock) -> time:
-    """Every evening at 8 is 20:00, every night at 1 is 01:00."""
+def _says_which_night(text: str) -> bool:
+    """Midnight of a night is clear, and the next one; a day has one at either end."""
+    day = re.sub(r" ?(?:at )?midnight$", "", text)
+    return not day or bool(re.search(r"\b(?:tonight|night)$", day))
+
+
+def _hour_of(text: str, clock: Clock) -> tuple[time, bool]:
+    """Every evening at 8 is 20:00, every night at 1 is 01:00, and whether of the day after."""
     part = re.search(rf"\b({'|'.join(LATE)})s?$", text)
-    hours, _ = _later(clock, part[1] if part else "")
-    return clock.at.replace(hour=(clock.at.hour + hours) % 24)
+    hours, after_midnight = _later(clock, part[1] if part else "")
+    hour = clock.at.hour + hours
+    return clock.at.replace(hour=hour % 24), after_midnight or hour >= 24
 
 
 def _later(clock: Clock, part: str) -> tuple[int, bool]:

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from pi.skills import Call
-from pi.skills.plans import ALL_OF_WHAT, WHAT
-from pi.skills.small_talk import NOT_PLANNED
+from pi.skills.plans import ALL_OF_WHAT, WHAT, WHICH, WHICH_ALARMS
+from pi.skills.small_talk import NOT_PLANNED, UNKNOWN
 from pi.tools import ToolError
 from pi.tools.schedules import WHEN
-from pi.tools.written_times import Timing, read_timing
+from pi.tools.written_times import WHICH_NIGHT, Timing, read_timing
 from tests.pi.conftest import rules
 
 REMIND, TASK, NOTE, FIND = "remind", "plan_task", "write_note", "search_history"
@@ -34,6 +34,8 @@ def remind(when: str, text: str) -> tuple[str, dict[str, Any]]:
 def task(when: str, text: str) -> tuple[str, dict[str, Any]]:
     return TASK, {"when": when, "task": text}
 
+
+LONG = "a" * 1900
 
 PHRASES: list[tuple[str, tuple[str, dict[str, Any]]]] = [
     ("remind me tomorrow at 9 to call Ana", remind("tomorrow at 9", "call Ana")),
@@ -111,7 +113,7 @@ PHRASES: list[tuple[str, tuple[str, dict[str, Any]]]] = [
     # from here on written after the code
     ("I need a reminder at 5 to pick up Tom", remind("at 5", "pick up Tom")),
     ("Hey Pi, remind me to buy milk when it is 6pm", remind("6pm", "buy milk")),
-    ("wake me up tomorrow at 6:30", remind("tomorrow at 6:30", "wake me up")),
+    ("wake me up tomorrow at 6:30", remind("tomorrow at 6:30", "wake me up (alarm)")),
     ("remind me in an hour: laundry", remind("in an hour", "laundry")),
     (
         "remind me next Tuesday about the parents' evening",
@@ -211,9 +213,12 @@ PHRASES: list[tuple[str, tuple[str, dict[str, Any]]]] = [
     ),
     ("set a reminder to call the bank tomorrow at 10", remind("tomorrow at 10", "call the bank")),
     ("set an alarm for 7 tomorrow", remind("7 tomorrow", "alarm")),
-    ("wake me at quarter to seven", remind("at quarter to seven in the morning", "wake me")),
+    (
+        "wake me at quarter to seven",
+        remind("at quarter to seven in the morning", "wake me (alarm)"),
+    ),
     ("start a timer for 25 minutes", remind("in 25 minutes", "timer")),
-    ("set a 5 minute timer for the tea", remind("in 5 minute", "the tea")),
+    ("set a 5 minute timer for the tea", remind("in 5 minute", "the tea (timer)")),
     ("new reminder: dentist on Thursday at 2pm", remind("on Thursday at 2pm", "dentist")),
     ("text me tomorrow at noon to leave", remind("tomorrow at noon", "leave")),
     ("tell me in 10 minutes to check the soup", remind("in 10 minutes", "check the soup")),
@@ -277,6 +282,24 @@ PHRASES: list[tuple[str, tuple[str, dict[str, Any]]]] = [
     (
         "could u tell me how many days are in 3 weeks",
         ("calculate", {"expression": "3 * 604800 / 86400"}),
+    ),
+    ("cancel the tea timer", ("cancel_plan", {"which": "tea"})),
+    ("forget the reminder about Ana", ("cancel_plan", {"which": "Ana"})),
+    ("forget the dentist reminder", ("cancel_plan", {"which": "dentist"})),
+    ("forget my timer settings", ("delete_note", {"about": "my timer settings"})),
+    ("forget my alarm code is 1234", ("delete_note", {"about": "my alarm code is 1234"})),
+    ("forget that I like reminders", ("delete_note", {"about": "I like reminders"})),
+    ("remind me 0 9 * * 1,3 to train", remind("0 9 * * 1,3", "train")),
+    (f"read https://example.com/{LONG}", ("fetch_page", {"url": f"https://example.com/{LONG}"})),
+    ("open file example.com", ("read_file", {"name": "example.com"})),
+    ("show me Notes.MD", ("read_file", {"name": "Notes.MD"})),
+    (
+        "write to file bob.smith: hello",
+        ("write_file", {"name": "bob.smith", "text": "hello"}),
+    ),
+    (
+        f"save to file list.txt: {LONG}\n{LONG}",
+        ("write_file", {"name": "list.txt", "text": f"{LONG}\n{LONG}"}),
     ),
 ]
 
@@ -425,6 +448,11 @@ def test_reminder_is_planned_for_the_time_that_was_said(phrase: str, kind: str, 
         ("remind me Friday the 13th at 3pm to call", "13 June 2026 is no Friday but a Saturday"),
         ("remind me on 31 February at 9 to call", "There is no 31 February"),
         ("remind me on 11/12/2026 at 9 to call", "Day or month first?"),
+        ("remind me every Friday night at 1 to look", WHICH_NIGHT),
+        ("remind me every Friday night to look at 1", WHICH_NIGHT),
+        ("every Friday night at 1 tell me what day it is", WHICH_NIGHT),
+        ("remind me tomorrow at midnight to call", WHICH_NIGHT),
+        ("remind me at midnight to call Ana tomorrow", WHICH_NIGHT),
     ],
 )
 def test_a_day_that_cannot_be_is_not_passed_over(phrase: str, reason: str) -> None:
@@ -434,6 +462,36 @@ def test_a_day_that_cannot_be_is_not_passed_over(phrase: str, reason: str) -> No
         read_timing(found.arguments["when"], JUNE)
 
 
-@pytest.mark.parametrize("phrase", ["forget everything", "delete everything", "clear all"])
-def test_not_all_plans_are_cancelled_where_they_are_not_named(phrase: str) -> None:
-    assert rules().find(phrase) == ALL_OF_WHAT
+@pytest.mark.parametrize(
+    ("phrase", "question"),
+    [
+        ("forget everything", ALL_OF_WHAT),
+        ("delete everything", ALL_OF_WHAT),
+        ("clear all", ALL_OF_WHAT),
+        ("stop everything", ALL_OF_WHAT),
+        ("cancel all", ALL_OF_WHAT),
+        ("cancel all timers", WHICH_ALARMS),
+        ("cancel all of my alarms", WHICH_ALARMS),
+        ("delete my alarms", WHICH_ALARMS),
+        ("stop every timer", WHICH_ALARMS),
+        ("cancel the reminder", WHICH),
+        ("stop it", WHICH),
+        ("cancel that one", WHICH),
+    ],
+)
+def test_nothing_is_cancelled_that_is_not_named(phrase: str, question: str) -> None:
+    assert rules().find(phrase) == question
+
+
+@pytest.mark.parametrize(
+    "phrase",
+    [
+        "open example.com",
+        "show me example.com",
+        "delete example.com",
+        "write to bob.smith: hello",
+        f"read https://example.com/{LONG}{LONG}",
+    ],
+)
+def test_what_is_no_file_and_no_whole_address_is_not_understood(phrase: str) -> None:
+    assert rules().find(phrase) == UNKNOWN

@@ -173,6 +173,17 @@ async def test_last_reminder_is_the_one_made_last(start: Start, api: GatewayApi)
     assert await said(pi, api, "cancel the last reminder") == "Cancelled: write to Ana."
 
 
+async def test_alarms_and_timers_are_found_by_these_words(start: Start, api: GatewayApi) -> None:
+    pi = await start()
+    await said(pi, api, "remind me tomorrow at 9 to fix it")
+    await said(pi, api, "wake me tomorrow at 7")
+    await said(pi, api, "set a 5 minute timer for the tea")
+    assert await said(pi, api, "cancel the alarm") == "Cancelled: wake me (alarm)."
+    assert await said(pi, api, "cancel the timer") == "Cancelled: the tea (timer)."
+    assert "Nothing planned here matches" in await said(pi, api, "cancel it and that")
+    assert len(api.ann.schedules) == 1
+
+
 async def test_all_notes_are_forgotten_where_they_are_named(start: Start, api: GatewayApi) -> None:
     pi = await start()
     await said(pi, api, "note that I like tea")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pi.tools import ToolError
 from pi.tools.schedules import cron_words
-from pi.tools.written_times import Timing, read_timing
+from pi.tools.written_times import WHICH_NIGHT, Timing, read_timing
 
 NOW = datetime(2026, 11, 22, 12, 5, 7, 123456, tzinfo=ZoneInfo("Europe/Vienna"))
 
@@ -80,6 +80,15 @@ TIMES = [
     ("every month on the last Friday", "cron", "0 9 * * 5L"),
     ("last day of every month at 17:00", "cron", "0 17 L * *"),
     ("every 15th", "cron", "0 9 15 * *"),
+    ("0 9 * * 1,3", "cron", "0 9 * * 1,3"),
+    ("0 9,13 * * *", "cron", "0 9,13 * * *"),
+    ("every night at 12:30", "cron", "30 0 * * *"),
+    ("every day at midnight", "cron", "0 0 * * *"),
+    ("every Friday night at 11", "cron", "0 23 * * 5"),
+    ("every Saturday at 0:00", "cron", "0 0 * * 6"),
+    ("at midnight", "at", "2026-11-23T00:00"),
+    ("Friday night at midnight", "at", "2026-11-28T00:00"),
+    ("Friday night at 1", "at", "2026-11-28T01:00"),
 ]
 
 
@@ -122,6 +131,14 @@ def test_time_that_has_passed(text: str) -> None:
         ("Friday the 13th at 9", "13 December 2026 is no Friday but a Sunday. Which day is it?"),
         ("the 32nd", "No month has a day 32."),
         ("11/12/2026 at 9", "Day or month first?"),
+        ("every Friday night at 1", WHICH_NIGHT),
+        ("every Saturday night at 12", WHICH_NIGHT),
+        ("every weekday night at 12:30", WHICH_NIGHT),
+        ("every Friday at midnight", WHICH_NIGHT),
+        ("Sunday midnight", WHICH_NIGHT),
+        ("tomorrow at midnight", WHICH_NIGHT),
+        ("midnight tomorrow", WHICH_NIGHT),
+        ("tomorrow at 12 at night", WHICH_NIGHT),
     ],
 )
 def test_day_that_never_is_or_may_be_two(text: str, reason: str) -> None:

@@ -34,10 +34,10 @@ def readable(words: str) -> str:
 
 def _shown(mark: str) -> str:
     address, _, label = mark.partition("|")
-    if address[:1] in "#!":
-        return f"{address[:1] if address[0] == '#' else '@'}{label or address[1:]}"
-    if address[:1] == "@":
-        return f"@{label or address[1:]}"
+    if not address:
+        return label
+    if address[0] in "#!@":
+        return f"{'#' if address[0] == '#' else '@'}{label or address[1:]}"
     return f"{label} ({address})" if label and label not in address else address
 
 

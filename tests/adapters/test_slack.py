@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from adapters import _names, slack
 from adapters._dialect import render
-from adapters._mrkdwn import MARKS
+from adapters._mrkdwn import MARKS, readable
 from adapters._text import length
 from adapters.base import (
     Button,
@@ -222,6 +222,11 @@ async def test_a_thread_in_which_we_have_answered_goes_on_without_a_mention(
     assert not arrived(adapter, at, ts="9.4", channel="C8", **more).addressed
     assert not arrived(adapter, at, ts="9.5", thread_ts="8.0", parent_user_id="U5").addressed
     assert not arrived(adapter, at, ts="9.6").addressed
+
+
+@given(st.text(st.sampled_from("<>|#!@&;lt ab"), max_size=20))
+def test_no_marks_of_a_person_break_the_reader(text: str) -> None:
+    assert len(readable(text)) <= len(text)
 
 
 # --- what goes out ------------------------------------------------------------

@@ -67,8 +67,12 @@ HELLO = 'tell application "Messages" to get id of (1st account whose service typ
 SCRIPT_SECONDS = 35.0
 CONFIRM_SECONDS = 30.0
 LOOK_AGAIN_SECONDS = 0.2
-KEPT_SECONDS = 2 * 24 * 3600.0
-"""Notes of sends, and files laid out for Messages, are kept this long."""
+FILE_SECONDS = 2 * 24 * 3600.0
+"""Files laid out for Messages are kept this long."""
+
+NOTE_SECONDS = 60 * 24 * 3600.0
+"""Notes of sends are kept this long: one may wait for an operator's word, and without its
+note it would count as never tried."""
 
 _NUMBER = re.compile(r"\((-?\d+)\)\s*$")
 _DOWN = {
@@ -251,8 +255,12 @@ class Mac:
 
     def _sweep(self) -> None:
         for place in self._folder.glob("*"):
-            if _KEY.fullmatch(place.name) and place.lstat().st_mtime < now() - KEPT_SECONDS:
-                shutil.rmtree(place, ignore_errors=True)
+            if not _KEY.fullmatch(place.name) or place.is_symlink():
+                continue
+            age = now() - place.stat().st_mtime
+            if age > FILE_SECONDS:
+                gone = place if age > NOTE_SECONDS else place / "file"
+                shutil.rmtree(gone, ignore_errors=True)
 
     # --- files that came ----------------------------------------------------
 

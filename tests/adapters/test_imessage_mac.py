@@ -674,11 +674,30 @@ async def test_notes_of_old_sends_go(new_mac: FakeMac) -> None:
     await adapter.send(out("hello", "new"))
     folder = new_mac.folder / "pictures"
     (folder / "holiday.jpg").write_bytes(b"not ours")
-    past = time.time() - 3 * 24 * 3600
+    past = time.time() - 61 * 24 * 3600
     for name in ("old", "holiday.jpg"):
         os.utime(folder / name, (past, past))
     await adapter.open(None)
     assert sorted(path.name for path in folder.iterdir()) == ["holiday.jpg", "new"]
+
+
+async def test_after_a_weekend_a_file_is_gone_and_the_note_still_tells_that_it_was_sent(
+    new_mac: FakeMac, tmp_path: Path
+) -> None:
+    (tmp_path / "stored").write_bytes(b"content")
+    part = out(file=File("file", tmp_path / "stored", "text/plain", "plan.txt", 7))
+    new_mac.fail(number=-1712, sent=True)
+    with pytest.raises(Unsure):
+        await adapter_on(new_mac).send(part)
+    place = new_mac.folder / "pictures" / "key1"
+    past = time.time() - 3 * 24 * 3600
+    os.utime(place, (past, past))
+    adapter = adapter_on(new_mac)
+    await adapter.open(None)
+    assert [path.name for path in place.iterdir()] == ["before.json"]
+    found = await adapter.settle(part)
+    assert found is not None
+    assert found.message_id == new_mac.sent[0].guid
 
 
 def test_there_is_no_webhook_on_a_mac(new_mac: FakeMac) -> None:

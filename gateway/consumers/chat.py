@@ -168,7 +168,7 @@ class ChatSocket(Socket):
         except Unavailable:
             await self._refuse(message.client_id, "try again", retry=True)
             return
-        if not_taken:
+        if inbound.external_id in not_taken:
             reason = await query(why_not, self.person.user_id)
             await self._refuse(message.client_id, reason, retry=False)
             return

@@ -17,6 +17,7 @@ from gateway.entrance.wire import Refusal
 from gateway.ledger.busy import SUPERSEDED
 from gateway.models import Delivery, Turn
 from gateway.stream import Frame, Watcher
+from sessions_app.history import COMMAND
 from sessions_app.models import SEQ_STEP, Message
 
 LOOK_SECONDS = 1.0
@@ -70,6 +71,8 @@ def _answer(message: Message, turn: Turn | None) -> str:
     replies = Message.objects.filter(
         session=message.session_id, seq__gt=place, seq__lt=place + SEQ_STEP
     ).exclude(role=Message.Role.USER)
+    if COMMAND not in message.context:  # our word that somebody has to wait is no answer
+        replies = replies.exclude(role=Message.Role.SYSTEM)
     reply = replies.order_by("-seq").first()
     if reply is None:
         return ""

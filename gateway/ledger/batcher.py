@@ -132,7 +132,7 @@ class Ledger:
         """When this returns, what was handed over is written, and what was claimed is taken."""
         while True:
             async with self._round_lock:
-                if not self._batch:
+                if not self._batch or self._task is None or self._task.done():
                     return
             await asyncio.sleep(0)
 

@@ -33,7 +33,7 @@ class Done:
     cancelled: dict[int, list[str]] = field(default_factory=dict)
     pause: float = 0.0
     kept_out: dict[int, list[str]] = field(default_factory=dict)
-    unheard: set[str] = field(default_factory=set)
+    unheard: dict[int, set[str]] = field(default_factory=dict)
 
     def note(self, arrival: int, session: str, row: int | None) -> None:
         """A message of this arrival was kept."""

@@ -39,7 +39,7 @@ JOIN sessions_app_message m
 
 _EDIT = """
 UPDATE sessions_app_message SET text = %s, edited_at = %s
-WHERE channel = %s AND external_id = %s AND sender = %s
+WHERE channel = %s AND external_id = %s AND sender = %s AND NOT text = %s
 RETURNING session_id
 """
 
@@ -128,7 +128,7 @@ class Ingest:
                 - len(done.kept_out.get(index, ())),
                 denied=came[index] - let_in[index],
                 kept_out=done.kept_out.get(index, ()),
-                refused=frozenset(out.get(index, ())) | done.unheard,
+                refused=frozenset((*out.get(index, ()), *done.unheard.get(index, ()))),
                 cancelled=done.cancelled.get(index, ()),
                 pause=done.pause,
             )
@@ -145,7 +145,7 @@ class Ingest:
             if verdict.admitted:
                 heard.append(entry)
                 continue
-            done.unheard.add(entry.inbound.external_id)
+            done.unheard.setdefault(entry.arrival, set()).add(entry.inbound.external_id)
             if verdict.why:
                 done.kept_out.setdefault(entry.arrival, []).append(verdict.why)
             if verdict.notice:
@@ -302,6 +302,7 @@ class Ingest:
                     entry.scope.channel,
                     inbound.external_id,
                     inbound.user_id,
+                    inbound.text,
                 ),
             )
             run_each(_REVISE, rows)

@@ -64,7 +64,12 @@ def requeue_turns(actor: str, turn_ids: Iterable[str]) -> int:
     """
     now = clock.now()
     with transaction.atomic():
-        turns = _hold(Turn.objects.filter(AGAIN), turn_ids)
+        # whose conversation is in an operator's hands, is not answered by an agent
+        answerable = Turn.objects.filter(AGAIN).exclude(session__handler="operator")
+        turns = _hold(answerable, turn_ids)
+        # what it had said before stands where it stands: the answer is a message of its own
+        said = Delivery.objects.filter(turn__in=[turn.pk for turn in turns], state="sent")
+        said.update(turn="")
         Turn.objects.filter(pk__in=[turn.pk for turn in turns]).update(
             state=Turn.State.QUEUED,
             # 0 is for turns never begun, of which a session has one at most

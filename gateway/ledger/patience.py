@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.ledger.circuit import Circuit
 from gateway.ledger.claims import Route
-from gateway.ledger.turns import ADD_DELIVERIES, note_row
+from gateway.ledger.turns import ADD_DELIVERIES, last_replies, note_row
 from sessions_app.manager import NewMessage, SessionManager
 from sessions_app.sql import loads_object, moment, run, run_rows
 
@@ -52,9 +52,13 @@ def tell_waiting(
             told.setdefault(session, (seq, channel, chat, loads_object(target)))
         if len(told) == MAX_NOTICES:
             break
+    # where a turn is asked again, the notice of its failure stands behind its question
+    behind = last_replies([(session, seq) for session, (seq, *_) in told.items()])
     rows = sessions.append_message(
         [
-            NewMessage(session, channel, "system", "system", text, seq=seq + 1)
+            NewMessage(
+                *(session, channel, "system", "system", text), seq=behind.get(session, seq) + 1
+            )
             for session, (seq, channel, _, _) in told.items()
         ],
         now,

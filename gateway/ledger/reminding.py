@@ -13,7 +13,7 @@ from gateway.ledger.schedules import (
     ScheduleError,
     add_schedule,
     cancel_schedule,
-    coming,
+    coming_around,
 )
 from gateway.models import Schedule
 from gateway.schedules.remind import USAGE, Cancelling, Listing, Wish, understand
@@ -107,15 +107,7 @@ def _cancel(told: Told, number: int) -> str:
 
 
 def _coming(told: Told) -> QuerySet[Schedule]:
-    """What is planned where this was written; in a group that is in all of its threads."""
-    key = _scope_key(told)
-    _, of_member, member = key.partition(":user:")
-    if not key.startswith("chat:"):
-        return coming(told.channel, scope_key=key)
-    here = coming(told.channel, chat_id=told.chat_id, scope_key__startswith="chat:")
-    if of_member:
-        return here.filter(scope_key__endswith=f":user:{member}")
-    return here.exclude(scope_key__contains=":user:")
+    return coming_around(told.channel, told.chat_id, _scope_key(told))
 
 
 def _scope_key(told: Told) -> str:

@@ -158,6 +158,17 @@ def coming(channel: str, **where: str) -> QuerySet[Schedule]:
     return planned.exclude(next_run=None).order_by("created_at", "pk")
 
 
+def coming_around(channel: str, chat_id: str, scope_key: str) -> QuerySet[Schedule]:
+    """What is planned in a conversation; in a group's that is in all of its threads."""
+    _, of_member, member = scope_key.partition(":user:")
+    if not scope_key.startswith("chat:"):
+        return coming(channel, scope_key=scope_key)
+    here = coming(channel, chat_id=chat_id, scope_key__startswith="chat:")
+    if of_member:
+        return here.filter(scope_key__endswith=f":user:{member}")
+    return here.exclude(scope_key__contains=":user:")
+
+
 def arrange(schedule: Schedule, before: Schedule | None, now: datetime) -> None:
     """Check it and set its next time, where its timing is new or it was off.
 
@@ -184,7 +195,7 @@ def wake(schedule: Schedule, now: datetime) -> None:
 def check_room(schedule: Schedule) -> None:
     """Whether its conversation may have one more. Raises `TooMany`."""
     most = settings.OPENCLAW_SCHEDULES_PER_SESSION
-    if coming(schedule.channel, scope_key=schedule.scope_key).count() >= most:
+    if coming_around(schedule.channel, schedule.chat_id, schedule.scope_key).count() >= most:
         raise TooMany(f"there are {most} planned already, which is the most one conversation has")
 
 

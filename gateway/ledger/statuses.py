@@ -40,6 +40,7 @@ _ARRIVED = """
 UPDATE gateway_delivery SET state = 'sent', sent_at = %s, trace = %s,
        error_code = '', error_detail = ''
 WHERE id = %s AND state IN ('queued', 'unsure', 'expired')
+RETURNING id
 """
 
 _NOTE_WHY = """
@@ -50,6 +51,7 @@ _FAILED = """
 UPDATE gateway_delivery SET state = 'failed', error_code = 'refused', error_detail = %s, trace = %s,
        failed_at = %s
 WHERE id = %s AND state IN ('queued', 'unsure', 'expired', 'sent')
+RETURNING id
 """
 
 
@@ -89,13 +91,13 @@ def _apply(row: Row, status: Status) -> None:
     detail = (status.detail or "the platform says that it failed")[:MAX_DETAIL]
     if status.state == "failed":
         trace = dumps([*loads(row[5]), {**entry, "detail": detail}])
-        run(_FAILED, (detail, trace, moment(clock.now()), row[0]))
+        changed = run(_FAILED, (detail, trace, moment(clock.now()), row[0]))
         run(_NOTE_WHY, (detail, row[0]))  # the end of that send takes it in
-        note_undelivered([row[0]])
+        note_undelivered([one for (one,) in changed])
     elif row[3] != "sent":
         trace = dumps([*loads(row[5]), {**entry, "detail": "by the platform's own word"}])
-        run(_ARRIVED, (moment(clock.now()), trace, row[0]))
-        note_undelivered([row[0]])
+        changed = run(_ARRIVED, (moment(clock.now()), trace, row[0]))
+        note_undelivered([one for (one,) in changed])
 
 
 def _again(row: Row, status: Status, extra: dict[str, Any]) -> None:

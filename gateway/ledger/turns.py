@@ -268,15 +268,15 @@ def _reply(item: FinishedTurn) -> NewMessage:
     )
 
 
+def last_replies(places: Sequence[tuple[str, int]]) -> dict[str, int]:
+    """Of (session, place of a question): the place of the last message that stands behind it."""
+    return dict(run_rows(_LAST_REPLY, [(one, seq, seq + SEQ_STEP) for one, seq in places]))
+
+
 def _make_room(ended: Sequence[FinishedTurn], messages: Mapping[str, NewMessage]) -> None:
     """A turn that is answered once more (after a notice) gets the next place behind it."""
     again = [item.turn for item in ended if item.turn.attempt > 1 or item.turn.noticed]
-    taken: dict[str, int] = dict(
-        run_rows(
-            _LAST_REPLY,
-            [(turn.session, turn.upto_seq, turn.upto_seq + SEQ_STEP) for turn in again],
-        )
-    )
+    taken = last_replies([(turn.session, turn.upto_seq) for turn in again])
     for turn in again:
         if (last := taken.get(turn.session)) is not None:
             messages[turn.id].seq = last + 1

@@ -27,7 +27,16 @@ from gateway.models import Delivery
 from sessions_app import clock as time_now
 from sessions_app.models import Message
 from tests.conftest import Clock
-from tests.core.kit import CHANNEL, TestChat, Verbs, history_of, in_group, inbound, texts
+from tests.core.kit import (
+    CHANNEL,
+    TestChat,
+    Verbs,
+    arrival,
+    history_of,
+    in_group,
+    inbound,
+    texts,
+)
 
 NUMBERS = count(1)
 
@@ -184,6 +193,18 @@ def test_flooding_costs_others_nothing_and_is_counted(verbs: Verbs) -> None:
     assert notices() == [SLOW_DOWN]
     assert (list(ingested.kept_out), ingested.duplicates) == (["flood"] * 3, 0)
     assert ingested.refused == {"2", "3", "4"}
+
+
+def test_what_is_kept_out_is_told_to_its_own_arrival_only(verbs: Verbs) -> None:
+    """One commit holds what came from many: nobody is told that another's word was refused."""
+    verbs.ingest = guarded(verbs, 2)
+    flooded, calm = verbs.ingest(
+        [
+            arrival(*(inbound(str(n), f"t{n}") for n in range(4))),
+            arrival(inbound("9", "hello", "u2")),
+        ]
+    )
+    assert (flooded.refused, calm.refused) == ({"2", "3"}, set())
 
 
 def test_what_they_are_told_stands_in_the_conversation_and_is_not_the_agents(verbs: Verbs) -> None:

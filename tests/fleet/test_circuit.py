@@ -251,6 +251,24 @@ def test_that_word_stands_in_the_conversation_and_the_answer_behind_it(
     assert texts() == ["a", "later", *asked[1:], "now"]
 
 
+def test_that_word_finds_its_place_behind_the_notice_of_a_failure(
+    wired: Wired, clock: Clock
+) -> None:
+    """A turn that failed and is asked again while its agent is away."""
+    wired.open_it()
+    Turn.objects.all().delete()
+    Message.objects.all().delete()
+    wired.take_in(inbound("1", "a"))
+    question = Message.objects.get()
+    Message.objects.create(
+        session=question.session, seq=question.seq + 1, role="system", origin="system",
+        text="Sorry.", channel=question.channel,
+    )  # fmt: skip
+    ((_, message),) = tell_waiting(wired.circuit, wired.route, wired.sessions, "later", clock())
+    assert Delivery.objects.get().message_id == message
+    assert texts() == ["a", "Sorry.", "later"]
+
+
 def test_a_person_with_two_turns_waiting_gets_one_word(wired: Wired) -> None:
     wired.open_it()
     Turn.objects.all().delete()

@@ -11,7 +11,7 @@ from gateway.ledger import operate
 from gateway.ledger.records import ClaimedTurn, FinishedTurn, Part
 from gateway.ledger.recovery import MAX_CRASHES, take_over
 from gateway.models import Audit, Delivery, Turn
-from tests.core.kit import Verbs, dispositions, history_of, inbound, texts, turns
+from tests.core.kit import Verbs, dispositions, history_of, inbound, queue, texts, turns
 
 BOSS = "boss"
 NOTICE = "Sorry"
@@ -140,6 +140,32 @@ def test_a_turn_stopped_by_a_hand_over_is_not_asked_again(verbs: Verbs) -> None:
     turn = verbs.claim_one()
     operate.hand_over(BOSS, [turn.session], "operator")
     assert operate.requeue_turns(BOSS, [turn.id]) == 0
+
+
+def test_nobody_is_asked_while_an_operator_has_the_conversation(verbs: Verbs) -> None:
+    """The turn would wait for ever, and be dropped when the conversation is given back."""
+    verbs.take_in(inbound("m1", "one"))
+    turn = verbs.claim_one()
+    operate.cancel_turns(BOSS, [turn.id])
+    operate.hand_over(BOSS, [turn.session], "operator")
+    assert operate.requeue_turns(BOSS, [turn.id]) == 0
+    operate.hand_over(BOSS, [turn.session], "agent")
+    assert operate.requeue_turns(BOSS, [turn.id]) == 1
+
+
+def test_what_was_shown_of_a_stopped_answer_stands_and_the_new_one_is_a_message(
+    verbs: Verbs,
+) -> None:
+    verbs.take_in(inbound("m1", "one"))
+    turn = verbs.claim_one()
+    half = queue("half", turn=turn.id, state="sent", receipt="r1")
+    operate.cancel_turns(BOSS, [turn.id])
+    assert operate.requeue_turns(BOSS, [turn.id]) == 1
+    verbs.answer(verbs.claim_one(), "to one", parts=[Part("to one")])
+    half.refresh_from_db()
+    assert (half.text, half.state) == ("half", "sent")
+    (claim,) = verbs.send()
+    assert (claim.outbound.text, claim.receipt) == ("to one", "")
 
 
 def test_both_turns_of_a_session_can_be_cancelled_at_once(verbs: Verbs) -> None:

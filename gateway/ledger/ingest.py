@@ -17,6 +17,7 @@ from gateway.guard import Verdict
 from gateway.ledger import besides, overheard, pairing, quotes
 from gateway.ledger.busy import QUEUE, Busy, Manners, queue_later, queue_turns, supersede
 from gateway.ledger.commands import carry_out, command_in
+from gateway.ledger.edits import change
 from gateway.ledger.entries import Done, Entry, refused
 from gateway.ledger.people import People
 from gateway.ledger.records import Arrival, Ingested, Told
@@ -24,7 +25,7 @@ from gateway.ledger.statuses import note_statuses
 from sessions_app import clock
 from sessions_app.history import COMMAND
 from sessions_app.manager import Found, NewMessage, Scope, SessionManager, number
-from sessions_app.sql import Row, moment, run, run_each, run_rows
+from sessions_app.sql import Row, run_rows
 
 ALBUM = timedelta(seconds=1)
 """How long the first file of an album waits for the others, so that one turn answers all."""
@@ -35,16 +36,6 @@ SELECT m.channel, m.external_id
 FROM wanted w
 JOIN sessions_app_message m
   ON m.channel = w.channel AND m.external_id = w.external_id AND m.external_id IS NOT NULL
-"""
-
-_EDIT = """
-UPDATE sessions_app_message SET text = %s, edited_at = %s
-WHERE channel = %s AND external_id = %s AND sender = %s AND NOT text = %s
-RETURNING session_id
-"""
-
-_REVISE = """
-UPDATE sessions_app_session SET revision = revision + 1, archived_at = NULL WHERE id = %s
 """
 
 IN_FLIGHT = """(
@@ -109,7 +100,7 @@ class Ingest:
         self._take(quotes.completed(heard_now), found, done, now)
         self._say(told, done, now)
         # after the messages: an edit may come in one batch with what it edits
-        self._edit([entry for entry in allowed if entry.inbound.is_edit], now)
+        change([entry for entry in allowed if entry.inbound.is_edit], now)
         self._overhear(quotes.completed(self._allowed(heard, found)), now)
         admitted = {id(entry) for entry in allowed}
         self._pair([entry for entry in entries if id(entry) not in admitted], found, now)
@@ -290,22 +281,6 @@ class Ingest:
         if not self._overheard:
             return {}
         return overheard.take((entry.scope.channel, entry.inbound.chat_id) for entry in entries)
-
-    def _edit(self, entries: list[Entry], now: datetime) -> None:
-        for entry in entries:
-            inbound = entry.inbound
-            rows = run(
-                _EDIT,
-                (
-                    inbound.text,
-                    moment(now),
-                    entry.scope.channel,
-                    inbound.external_id,
-                    inbound.user_id,
-                    inbound.text,
-                ),
-            )
-            run_each(_REVISE, rows)
 
 
 def _entries(

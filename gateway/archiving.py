@@ -20,11 +20,11 @@ from django.db import Error, connection
 
 from gateway.ledger.ingest import IN_FLIGHT
 from gateway.mirror import mirror_changed
-from gateway.wholes import UNWRITTEN, note_unwritten, read_each
+from gateway.wholes import UNWRITTEN, Failures, Held, read_each
 from sessions_app import clock
 from sessions_app.archive import Wanted
 from sessions_app.archive_files import line, place, remove, write_whole
-from sessions_app.sql import moment, parse_moment, run, run_each
+from sessions_app.sql import moment, parse_moment, run, run_each, run_rows
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +44,10 @@ BATCH = 50
 """Sessions archived at a time."""
 
 _ENDED = f"""
+WITH held(session_id, revision) AS ({{rows}})
 SELECT s.id, s.ended_at, s.revision FROM sessions_app_session s
 WHERE s.state = 'terminated' AND s.archived_at IS NULL AND NOT {IN_FLIGHT}
+  AND (s.id, s.revision) NOT IN (SELECT session_id, revision FROM held)
 ORDER BY s.ended_at
 LIMIT %s
 """  # noqa: S608  (a constant of ours)
@@ -61,21 +63,23 @@ def mirror_folder(data_dir: Path) -> Path:
     return data_dir / "mirror"
 
 
-def archive_ended(folder: Path) -> bool:
+def archive_ended(folder: Path, held: Held) -> bool:
     """Write the files of up to `BATCH` ended sessions. Whether there may be more.
 
-    Raises `django.db.Error`, and at the end what kept sessions from their files.
+    Raises `django.db.Error`, and at the end the `OSError` that kept sessions from their
+    files. Those that are at fault themselves are `held` from then on.
     """
-    ended = {row[0]: (moment(parse_moment(row[1])), row[2]) for row in run(_ENDED, (BATCH,))}
-    written, failures = [], list[Exception]()
+    rows = run_rows(_ENDED, held.rows(), (BATCH,))
+    ended = {row[0]: (moment(parse_moment(row[1])), row[2]) for row in rows}
+    written, failures = [], Failures()
     for whole in read_each([Wanted(session) for session in ended], failures):
         session = whole["session"]["id"]
-        created_at = parse_moment(whole["session"]["created_at"])
-        assert created_at is not None
         try:
+            created_at = parse_moment(whole["session"]["created_at"])
+            assert created_at is not None
             write_whole(place(folder, session, created_at, ".json"), line(whole))
         except UNWRITTEN as error:  # one that cannot be written must not hold up the others
-            note_unwritten(session, error, failures)
+            failures[session] = error
         else:
             written.append(session)
     run_each(
@@ -83,8 +87,7 @@ def archive_ended(folder: Path) -> bool:
         "WHERE id = %s AND state = 'terminated' AND ended_at = %s AND revision = %s",
         [(moment(clock.now()), session, *ended[session]) for session in written],
     )
-    if failures:
-        raise failures[0]
+    held.settle(failures, {session: revision for session, (_, revision) in ended.items()})
     return len(ended) == BATCH
 
 
@@ -101,9 +104,10 @@ class Filing:
     """Keeps the files up to date while the gateway runs. `mode`: off, archive or mirror."""
 
     def __init__(self, mode: str, data_dir: Path) -> None:
+        held = Held()
         self._looks: dict[str, Callable[[], bool]] = {
-            "archive": lambda: archive_ended(archive_folder(data_dir)),
-            "mirror": lambda: mirror_changed(mirror_folder(data_dir)),
+            "archive": lambda: archive_ended(archive_folder(data_dir), held),
+            "mirror": lambda: mirror_changed(mirror_folder(data_dir), held),
         }
         self._look = self._looks.get(mode)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="files")
@@ -133,7 +137,7 @@ class Filing:
             while more and loop.time() < until:
                 more = await loop.run_in_executor(self._thread, look)
                 await asyncio.sleep(PAUSE_SECONDS)
-        except (*UNWRITTEN, Error) as error:
+        except (OSError, Error) as error:
             logger.error("sessions could not be written to their files: %s", error)
         except Exception:  # worker edge: without this loop no session reaches its file any more
             logger.exception("sessions could not be written to their files")

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from gateway.ledger.ingest import IN_FLIGHT
-from gateway.wholes import UNWRITTEN, note_unwritten, read_each
+from gateway.wholes import UNWRITTEN, Failures, Held, read_each
 from sessions_app import archive, clock
 from sessions_app.archive import Entry, Wanted, Whole
 from sessions_app.archive_files import append, line, place, read_records, size
-from sessions_app.sql import moment, parse_moment, run, run_each, run_rows
+from sessions_app.sql import moment, parse_moment, run_each, run_rows
 
 BATCH = 50
 """Sessions written at a time."""
@@ -36,18 +36,22 @@ JOIN sessions_app_message f ON f.id = a.message_id WHERE a.state = 'waiting'
 """Sessions of which a file is still being fetched."""
 
 _CHANGED = f"""
+WITH held(session_id, revision) AS ({{rows}})
 SELECT {_COLUMNS} FROM sessions_app_session s
 LEFT JOIN sessions_app_mirror m ON m.session_id = s.id
 WHERE NOT s.state = 'terminated' AND (
     m.session_id IS NULL OR NOT m.last_activity = s.last_activity OR NOT m.revision = s.revision
     OR (m.in_flight AND NOT {IN_FLIGHT} AND s.id NOT IN ({_FETCHING})))
+  AND (s.id, s.revision) NOT IN (SELECT session_id, revision FROM held)
 LIMIT %s
 """  # noqa: S608  (constants of ours)
 
 _ENDED = f"""
+WITH held(session_id, revision) AS ({{rows}})
 SELECT {_COLUMNS} FROM sessions_app_session s
 LEFT JOIN sessions_app_mirror m ON m.session_id = s.id
 WHERE s.state = 'terminated' AND s.archived_at IS NULL AND NOT {IN_FLIGHT}
+  AND (s.id, s.revision) NOT IN (SELECT session_id, revision FROM held)
 ORDER BY s.ended_at
 LIMIT %s
 """  # noqa: S608  (constants of ours)
@@ -97,14 +101,15 @@ class _Task:
         return self.ends or self.seen_revision != self.revision or self.size != size(self.path)
 
 
-def mirror_changed(folder: Path) -> bool:
+def mirror_changed(folder: Path, held: Held) -> bool:
     """Write up to `BATCH` sessions that changed and as many that ended. Whether there are more.
 
-    Raises `django.db.Error`, and at the end what kept sessions from their files. Only one
-    process may do this at a time.
+    Raises `django.db.Error`, and at the end the `OSError` that kept sessions from their
+    files. Those that are at fault themselves are `held` from then on. Only one process may
+    do this at a time.
     """
-    rows = run(_CHANGED, (BATCH,))
-    ended = run(_ENDED, (BATCH,))
+    rows = run_rows(_CHANGED, held.rows(), (BATCH,))
+    ended = run_rows(_ENDED, held.rows(), (BATCH,))
     tasks = {row[0]: _task(folder, row) for row in (*rows, *ended)}
     news = {
         row[0]: (row[1], row[2])
@@ -115,18 +120,17 @@ def mirror_changed(folder: Path) -> bool:
         Wanted(task.session, 0 if task.session in drifted else _from_seq(task, news))
         for task in tasks.values()
     ]
-    written, failures = [], list[Exception]()
+    written, failures = [], Failures()
     for whole in read_each(wanted, failures):
         task = tasks[whole["session"]["id"]]
         newest = news.get(task.session, (0, task.message_id))[1]
         try:
             written.append(_write(task, whole, newest, compare=task.session in drifted))
         except UNWRITTEN as error:  # one that cannot be written must not hold up the others
-            note_unwritten(task.session, error, failures)
+            failures[task.session] = error
     run_rows(_REMEMBER, written)
     _mark_ended([tasks[row[0]] for row in written if tasks[row[0]].ends])
-    if failures:
-        raise failures[0]
+    held.settle(failures, {task.session: task.revision for task in tasks.values()})
     return len(rows) == BATCH or len(ended) == BATCH
 
 

@@ -14,6 +14,7 @@ from gateway.archiving import archive_ended, archive_folder, mirror_folder
 from gateway.ledger.records import Part
 from gateway.mirror import mirror_changed
 from gateway.models import Delivery, Turn
+from gateway.wholes import Held
 from sessions_app.models import Attachment, Contact, ContactAlias, Message, Session
 from tests.conftest import Clock
 from tests.core.kit import Verbs, inbound, sent
@@ -140,14 +141,16 @@ def wipe() -> None:
 
 def write_archive(data_dir: Path) -> list[Path]:
     """What the gateway does about sessions that have ended. The files."""
-    while archive_ended(archive_folder(data_dir)):
+    held = Held()
+    while archive_ended(archive_folder(data_dir), held):
         pass
     return sorted(archive_folder(data_dir).rglob("*.json"))
 
 
 def write_mirror(data_dir: Path) -> list[Path]:
     """What the gateway does once in a while with OPENCLAW_JSON=mirror. The files."""
-    while mirror_changed(mirror_folder(data_dir)):
+    held = Held()
+    while mirror_changed(mirror_folder(data_dir), held):
         pass
     return sorted(mirror_folder(data_dir).rglob("*.jsonl"))
 

@@ -309,9 +309,8 @@ class Runtime:
         return line.adapter.capabilities if line else None
 
     def _webhook_url(self, channel: str) -> str | None:
-        if not settings.OPENCLAW_PUBLIC_URL:
-            return None
-        return f"{settings.OPENCLAW_PUBLIC_URL}/webhooks/{channel}"
+        base = settings.OPENCLAW_PUBLIC_URL
+        return f"{base}/webhooks/{channel}" if base else None
 
     def _on_up(self, line: Line) -> None:
         unlimited = line.rules.rate == "unlimited"
@@ -330,14 +329,17 @@ class Runtime:
     async def _notice(self) -> None:
         """Other processes write rows; here we see that they did, and look."""
         version = await self.ledger.call(data_version, atomic=False)
-        if changed := version is None or version != self._data_version:
-            await self._look()
-            self._data_version = version  # last: where a look failed, the next one makes up for it
-        now = time.monotonic()
-        if changed or now >= self._next_round:
-            self._next_round = now + ROUND_SECONDS
-            self.ledger.poke()
-            self.sender.schedule()
+        changed = version is None or version != self._data_version
+        try:
+            if changed:
+                await self._look()
+                self._data_version = version  # last: after a failed look, the next makes up for it
+        finally:  # a look that fails each time holds up no answer
+            now = time.monotonic()
+            if changed or now >= self._next_round:
+                self._next_round = now + ROUND_SECONDS
+                self.ledger.poke()
+                self.sender.schedule()
 
     async def _look(self) -> None:
         """Rules that changed hold from here on; turns that were taken away end."""
@@ -357,9 +359,8 @@ class Runtime:
     async def _tend(self) -> None:
         """Programs whose sessions ended end too; people hear that they have to wait."""
         mine = self.fleet.sessions()
-        await self.fleet.tend(
-            await self.ledger.call(lambda: ended_of(mine), atomic=False) if mine else ()
-        )
+        over = await self.ledger.call(lambda: ended_of(mine), atomic=False) if mine else ()
+        await self.fleet.tend(over)
         told = [] if self.circuit.quiet else await self.ledger.call(self._tell_waiting)
         for session, message in told:
             self.stream.grew(session, message)

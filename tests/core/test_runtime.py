@@ -68,6 +68,26 @@ async def test_a_turn_taken_away_is_noticed_after_a_look_that_failed(
     monkeypatch.undo()
 
 
+async def test_a_look_that_always_fails_holds_up_nobody_elses_work(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another process writes was claimed only after somebody wrote here, too."""
+    pokes: list[str] = []
+
+    async def look() -> None:
+        raise ValueError("a row that cannot be read")
+
+    monkeypatch.setattr(runtime, "_look", look)
+    monkeypatch.setattr(runtime.ledger, "poke", lambda: pokes.append("claim"))
+    monkeypatch.setattr(runtime.sender, "schedule", lambda: pokes.append("send"))
+    runtime._data_version = before = -1
+    with pytest.raises(ValueError, match="cannot be read"):
+        await runtime._notice()
+    assert {"claim", "send"} <= set(pokes)
+    assert runtime._data_version == before
+    monkeypatch.undo()
+
+
 # --- the end ------------------------------------------------------------------------------------
 
 

@@ -51,8 +51,8 @@ class AgentClient:
     def __init__(
         self, transport: httpx.AsyncBaseTransport, limits: Limits, *, doubts: bool = True
     ) -> None:
-        """`doubts`: an agent that answers 5xx is asked for its health at once; where that
-        fails too, it is not there: the error is unreachable."""
+        """`doubts`: an agent that answers 5xx is asked for its health at once; where nothing
+        or a 5xx comes back too, it is not there: the error is unreachable."""
         self._transport = transport
         self._limits = limits
         self._doubts = doubts
@@ -79,6 +79,11 @@ class AgentClient:
 
     async def probe(self, target: Target) -> str | None:
         """Why the agent is not healthy, or None if it is. Takes at most 3 seconds."""
+        reason, status = await self._health(target)
+        return None if 200 <= status < 300 else reason
+
+    async def _health(self, target: Target) -> tuple[str, int]:
+        """What it says of its health, and the status; 0 where nothing came."""
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 response = await self._transport.handle_async_request(
@@ -87,12 +92,12 @@ class AgentClient:
                 with suppress(*FOREIGN):
                     await response.aclose()
         except TimeoutError:
-            return f"no answer within {PROBE_SECONDS:g} seconds"
+            return f"no answer within {PROBE_SECONDS:g} seconds", 0
         except AgentError as error:
-            return error.detail
+            return error.detail, 0
         except FOREIGN as error:
-            return str(translate(error, heard=False))
-        return None if response.is_success else f"HTTP {response.status_code}"
+            return str(translate(error, heard=False)), 0
+        return f"HTTP {response.status_code}", response.status_code
 
     async def aclose(self) -> None:
         """Cut what still drains. The transport stays open: it belongs to the caller."""
@@ -109,7 +114,8 @@ class AgentClient:
         except AgentError as error:
             if error.code != "status_5xx" or not self._doubts:
                 raise
-            if (reason := await self.probe(target)) is None:
+            reason, status = await self._health(target)
+            if 0 < status < 500:  # somebody is there, even one that knows no such page
                 raise
             raise AgentError(
                 "unreachable",

@@ -80,3 +80,20 @@ async def test_a_5xx_from_something_unhealthy_means_that_nobody_is_there(
         assert error.retryable
         assert error.code == ("status_5xx" if healthy else "unreachable")
         assert ("health: HTTP 503" in error.detail) is not healthy
+
+
+@pytest.mark.parametrize(
+    ("health", "code"),
+    [(404, "status_5xx"), (405, "status_5xx"), (401, "status_5xx"), (500, "unreachable")],
+)
+async def test_who_has_no_page_for_its_health_is_there_all_the_same(health: int, code: str) -> None:
+    """Else one poisonous message stopped an agent without /health for everybody."""
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(health if request.url.path == "/health" else 500)
+
+    client = AgentClient(httpx.MockTransport(handle), LIMITS)
+    error = (await hear(client, Target("a", "http://127.0.0.1/rpc/message"))).error
+    assert error is not None
+    assert error.code == code
+    assert await client.probe(Target("a", "http://127.0.0.1/rpc/message")) == f"HTTP {health}"

@@ -22,7 +22,7 @@ from adapters._fields import Json, obj, objects
 from adapters._http import Multipart, redact
 from adapters._imessage_db import now
 from adapters._imessage_event import Events, date_of, rejected
-from adapters._kept import Kept
+from adapters._recent import Recent
 from adapters._rest import UPLOAD_SECONDS, Answer, Rest, decode
 from adapters._text import clean
 from adapters.base import (
@@ -72,7 +72,7 @@ class BlueBubbles:
         self._password, self._secret = config.password, config.secret
         self._rest = Rest(http, config.password, quote(config.password, safe=""))
         self.events = Events(config.name)
-        self._seen: Kept[Version] = Kept(MAX_SEEN)
+        self._seen: Recent[Version, None] = Recent(MAX_SEEN)
         self._brought: dict[str, Inbound] | None = None
         self._floor = 0  # in milliseconds: what was written before it, no look will find
         self._called = asyncio.Event()
@@ -114,7 +114,7 @@ class BlueBubbles:
             found = await self._send("/message/attachment", body=body)
         if not isinstance(found, dict) or not isinstance(found.get("guid"), str):
             raise Unsure("an answer without a guid")
-        self.events.ours.add(found["guid"])
+        self.events.ours.note(found["guid"], None)
         return Receipt(found["guid"])
 
     async def settle(self, outbound: Outbound, words: str) -> Receipt | None:
@@ -202,7 +202,7 @@ class BlueBubbles:
             if arrivals or newest > after:
                 await inlet.accept(arrivals, str(newest))
             for version in new:
-                self._seen.add(version)
+                self._seen.note(version, None)
             self._forget(brought)
             after = newest
             await self._wait(POLL_SECONDS)

@@ -18,7 +18,7 @@ from adapters._imessage_text import (
     person,
     target_of,
 )
-from adapters._kept import Kept
+from adapters._recent import Recent
 from adapters._rest import excerpt
 from adapters._text import clean
 from adapters.base import Inbound, Media, Quote, Rejected, Unreadable, Unsupported
@@ -37,13 +37,14 @@ class Events:
     def __init__(self, name: str) -> None:
         """`name` is what people call the bot in groups."""
         self._called = Called(name)
-        self._edits: Kept[tuple[str, int]] = Kept(MAX_EDITS)
-        self.ours: Kept[str] = Kept(MAX_OURS)
+        self._edits: Recent[tuple[str, int], None] = Recent(MAX_EDITS)
+        self.ours: Recent[str, None] = Recent(MAX_OURS)
 
     def edit(self, message: Json) -> Inbound:
         """An edit. What was delivered or read is updated, too, and shows an older edit again."""
         found = self.read(message, is_edit=True)
-        if not self._edits.add((found.external_id, whole(message, "dateEdited", 0) or 0)):
+        edited = whole(message, "dateEdited", 0) or 0
+        if not self._edits.note((found.external_id, edited), None):
             raise Unsupported("an edit that is known")
         return found
 
@@ -51,7 +52,7 @@ class Events:
         """One message object. Raises `Unsupported` or `Unreadable`."""
         if message.get("isFromMe"):
             if isinstance(mine := message.get("guid"), str):
-                self.ours.add(mine)
+                self.ours.note(mine, None)
             raise Unsupported("our own message")
         if message.get("itemType"):
             raise Unsupported("a change of the group")

@@ -105,7 +105,7 @@ class SlackAdapter(Adapter):
         self._bearer = {"Authorization": f"Bearer {config.token}"}
         self._me = self._granted = ""
         self._names = Names(self._name_of)
-        self._threads: Recent[tuple[str, Any], bool] = Recent(MOST_THREADS)
+        self._threads: Recent[tuple[str, Any], None] = Recent(MOST_THREADS)
 
     async def open(self, webhook_url: str | None) -> None:
         """Ask who we are: needed to know a mention, and our own messages."""
@@ -134,7 +134,7 @@ class SlackAdapter(Adapter):
     def _thread(self, outbound: Outbound) -> Json:
         """Where it belongs. In that thread we speak from now on."""
         if thread := outbound.target.get("thread"):
-            self._threads.note((outbound.chat_id, thread), True)
+            self._threads.note((outbound.chat_id, thread), None)
         return {"thread_ts": thread} if thread else {}
 
     def _message(self, outbound: Outbound) -> Json:
@@ -246,7 +246,7 @@ class SlackAdapter(Adapter):
     def _completed(self, inbound: Inbound) -> Inbound:
         """With what we know beside the event: who that is, and the threads we speak in."""
         name = inbound.sender_name or self._names.of(inbound.user_id)
-        ours = self._threads.get((inbound.chat_id, inbound.target.get("thread"))) or False
+        ours = (inbound.chat_id, inbound.target.get("thread")) in self._threads
         return replace(inbound, sender_name=name, addressed=inbound.addressed or ours)
 
     async def acknowledge(self, inbound: Inbound) -> None:

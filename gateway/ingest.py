@@ -154,7 +154,7 @@ class Ingress:
 
     def _note(self, line: Line, arrival: Arrival, ingested: Ingested) -> None:
         for remark in arrival.overheard:
-            line.remarks.add((remark.external_id, remark.text))
+            line.remarks.note((remark.external_id, remark.text), None)
         if ingested.denied:
             line.deny(ingested.denied)
         for why in ingested.kept_out:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from adapters._kept import Kept
+from adapters._recent import Recent
 from adapters.base import Adapter, ChannelDown, Listener, Prompter, SendError, Watched
 from gateway.albums import Albums
 from gateway.channels import Rules
@@ -55,7 +55,7 @@ class Line:
     last_error: str = ""
     last_error_at: datetime | None = None
     before: dict[str, Any] | None = None
-    remarks: Kept[tuple[str, str]] = field(default_factory=lambda: Kept(MAX_REMARKS))
+    remarks: Recent[tuple[str, str], None] = field(default_factory=lambda: Recent(MAX_REMARKS))
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     guard: Guard = field(init=False)
     albums: Albums = field(default_factory=Albums)

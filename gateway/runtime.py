@@ -126,16 +126,16 @@ class Runtime:
         self._history = History(settings.OPENCLAW_HISTORY_MESSAGES, self.media.for_agents.to)
         self._limiter = RateLimiter()
         self.circuit = Circuit(circuit_limits(), self.router.is_per_session)
-        self._start_turns = StartTurns(self.owner, self.router.route, self._history, self.circuit)
+        self._claims = StartTurns(self.owner, self.router.route, self._history, self.circuit)
         self.lag = LoopLag()
         self.left_out = channels.left_out()
         sessions = channels.session_manager()
         self.ledger = Ledger(
             {
                 "finish_deliveries": FinishDeliveries(self.owner),
-                "finish_turns": FinishTurns(self.owner, sessions, self.circuit),
+                "finish_turns": FinishTurns(self.owner, sessions, self.circuit, self._claims.freed),
                 "open_previews": open_previews,
-                "finish_fetches": finish_fetches,
+                "finish_fetches": lambda ended: finish_fetches(ended, self._claims.freed),
                 "ingest": Ingest(
                     sessions,
                     lambda channel: self.lines[channel].rules,
@@ -222,7 +222,7 @@ class Runtime:
         self.ledger.claim_for(
             Claimer(
                 "start_turns",
-                self._start_turns,
+                self._claims,
                 self.runner.wanted,
                 self.runner.take,
                 after=turns.MADE_BY,
@@ -354,7 +354,7 @@ class Runtime:
     def _read_rules(self) -> None:
         self.router.load()
         self.circuit.clear()
-        self._start_turns.look_again()
+        self._claims.look_again()
 
     async def _tend(self) -> None:
         """Programs whose sessions ended end too; people hear that they have to wait."""

@@ -79,6 +79,10 @@ class Circuit:
         """Whether this agent's turns wait."""
         return agent in self._standings()
 
+    def away(self) -> frozenset[int]:
+        """The agents whose turns wait."""
+        return frozenset(self._standings())
+
     def anything_open(self) -> bool:
         """Whether any agent's turns wait."""
         return bool(self._standings())

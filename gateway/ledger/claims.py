@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -30,7 +30,9 @@ commit some 15 µs each."""
 PASS_SECONDS = 1.0
 """After this long they are looked at again."""
 
-_CANDIDATES = """
+_AFTER = "(t.not_before > %s OR (t.not_before = %s AND t.id > %s))"
+
+_CANDIDATES = f"""
 SELECT t.id, t.attempts + 1, t.session_id, t.upto_seq, s.channel, s.chat_id, s.context, s.revision,
        m.sender, m.target, m.origin, c.name,
        CASE WHEN s.scope_key LIKE 'user:%%' THEN p.name END, p.preferences, p.notes, s.fence,
@@ -42,7 +44,7 @@ JOIN sessions_app_contact p ON p.id = s.contact_id
 LEFT JOIN sessions_app_message m ON m.session_id = t.session_id AND m.seq = t.upto_seq
 LEFT JOIN sessions_app_contact c ON c.channel = s.channel AND c.user_id = m.sender
 WHERE t.state IN ('queued', 'running') AND t.state = 'queued' AND t.not_before <= %s
-  AND (t.not_before > %s OR (t.not_before = %s AND t.id > %s))
+  AND {_AFTER}
   AND s.handler = 'agent'
   AND NOT EXISTS (
       SELECT 1 FROM gateway_turn e
@@ -53,7 +55,12 @@ WHERE t.state IN ('queued', 'running') AND t.state = 'queued' AND t.not_before <
       JOIN sessions_app_message w ON w.id = a.message_id WHERE a.state = 'waiting')
 ORDER BY t.not_before, t.id
 LIMIT %s
-"""
+"""  # noqa: S608  (a constant of ours)
+
+_OF_FREED = f"""
+WITH freed(session_id) AS ({{rows}})
+{_CANDIDATES.replace(_AFTER, "t.session_id IN (SELECT session_id FROM freed)")}
+"""  # noqa: S608  (the same)
 
 _CLAIM = """
 WITH chosen(id, agent_id) AS ({rows})
@@ -93,6 +100,8 @@ class StartTurns:
         self._circuit, self._monotonic = circuit, monotonic
         self._start: _Mark = (moment(datetime(1970, 1, 1, tzinfo=UTC)), "")
         self._mark, self._until = self._start, 0.0
+        self._away: frozenset[int] = frozenset()
+        self._freed: set[str] = set()
 
     def __call__(self, limit: int) -> list[ClaimedTurn]:
         now = clock.now()
@@ -112,22 +121,43 @@ class StartTurns:
         """Others may be answered now than a moment ago: pass nobody over."""
         self._until = 0.0
 
+    def freed(self, sessions: Iterable[str]) -> None:
+        """What they waited for is over: an old turn of theirs may have its time now."""
+        self._freed.update(sessions)
+
     def _choose(self, now: datetime, limit: int) -> dict[str, tuple[Row, int]]:
         """The first `limit` turns that an agent can be found for, by id.
 
         Those nobody answers must not hide the others. Where they are a crowd, what follows
-        them is looked at alone for a moment: new turns come last in the order.
+        them is looked at alone for a moment: new turns come last in the order. Only those
+        of sessions freed since then do not, so these are looked at by themselves, once.
         """
-        passing = self._monotonic() < self._until
+        if not (passing := self._passing()):
+            self._freed.clear()
         after = self._mark if passing else self._start
+        freed = self._of_freed(now, limit)
         rows = self._candidates(now, after, limit)
-        chosen = self._routed(rows, now)
-        if len(chosen) < len(rows) == limit:
+        chosen = self._routed([*freed, *rows], now)
+        if len(chosen) < limit == len(rows):
             rows = self._candidates(now, after, MANY)
-            chosen = self._routed(rows, now)
+            chosen = self._routed([*freed, *rows], now)
         if not passing and len(chosen) <= limit and len(rows) - len(chosen) >= CROWD:
             self._mark, self._until = (rows[-1][17], rows[-1][0]), self._monotonic() + PASS_SECONDS
+            self._away = self._open()
         return dict(islice(chosen.items(), limit))
+
+    def _passing(self) -> bool:
+        """Whether the crowd is passed over: for a moment, and while no circuit closes."""
+        return self._monotonic() < self._until and self._away <= self._open()
+
+    def _open(self) -> frozenset[int]:
+        return frozenset() if self._circuit is None else self._circuit.away()
+
+    def _of_freed(self, now: datetime, limit: int) -> list[Row]:
+        """The turns of sessions that were freed; what is too much for now comes next time."""
+        rows = run_rows(_OF_FREED, [(session,) for session in self._freed], (moment(now), MANY))
+        self._freed = {row[2] for row in rows[limit:]}
+        return rows[:limit]
 
     def _candidates(self, now: datetime, after: _Mark, limit: int) -> list[Row]:
         return run(_CANDIDATES, (moment(now), after[0], *after, limit))

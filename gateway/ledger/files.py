@@ -63,6 +63,11 @@ WHERE state = 'terminated' AND id IN (
     JOIN sessions_app_message m ON m.id = a.message_id WHERE a.id IN ({rows}))
 """
 
+_SESSIONS = """
+SELECT m.session_id FROM sessions_app_attachment a
+JOIN sessions_app_message m ON m.id = a.message_id WHERE a.id IN ({rows})
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class ClaimedFile:
@@ -123,10 +128,13 @@ class StartFetches:
         return chosen[:limit]
 
 
-def finish_fetches(finished: Sequence[FinishedFile]) -> list[bool]:
+def finish_fetches(
+    finished: Sequence[FinishedFile], freed: Callable[[list[str]], None] = lambda sessions: None
+) -> list[bool]:
     """Verb: write down how it went. False where the file is not ours any more.
 
-    A session that has ended and was archived meanwhile is archived once more.
+    A session that has ended and was archived meanwhile is archived once more. `freed` is
+    told of the sessions whose turns may have waited for a file.
     """
     rows = [
         (
@@ -145,6 +153,7 @@ def finish_fetches(finished: Sequence[FinishedFile]) -> list[bool]:
     won = {row[0] for row in run_rows(_FINISH, rows)}
     settled = [(one.file.id,) for one in finished if one.state != "waiting" and one.file.id in won]
     run_rows(_UNFILE, settled)
+    freed([row[0] for row in run_rows(_SESSIONS, settled)])
     return [one.file.id in won for one in finished]
 
 

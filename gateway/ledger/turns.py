@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -99,9 +99,15 @@ class FinishTurns:
     """Appends replies, queues their parts, ends turns and disposes of what they answered."""
 
     def __init__(
-        self, owner: str, sessions: SessionManager, circuit: Circuit | None = None
+        self,
+        owner: str,
+        sessions: SessionManager,
+        circuit: Circuit | None = None,
+        freed: Callable[[list[str]], None] = lambda sessions: None,
     ) -> None:
+        """`freed` is told of the sessions whose turns have ended."""
         self._owner, self._sessions, self._circuit = owner, sessions, circuit
+        self._freed = freed
 
     def __call__(self, finished: Sequence[FinishedTurn]) -> list[Ended]:
         now = clock.now()
@@ -118,6 +124,7 @@ class FinishTurns:
             _keep_words(lost)
         if self._circuit is not None:
             self._circuit.waive(ended)
+        self._freed([item.turn.session for item in ended])
         return [Ended(item.turn.id in won, ids.get(item.turn.id), item.state) for item in finished]
 
     def _settle(

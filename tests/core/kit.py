@@ -84,7 +84,7 @@ class Verbs:
         self.sessions = SessionManager({"": IDLE, "slowchat": 3600.0}, restore_returning=restore)
         self.ingest = Ingest(self.sessions, lambda channel: self.rules)
         self.start_turns = StartTurns(owner, self.route, self.history)
-        self.finish_turns = FinishTurns(owner, self.sessions)
+        self.finish_turns = FinishTurns(owner, self.sessions, freed=self.start_turns.freed)
         self.start_deliveries = StartDeliveries(owner, self.gate, 3600)
         self.finish_deliveries = FinishDeliveries(owner)
 

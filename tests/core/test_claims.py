@@ -149,6 +149,45 @@ def test_a_few_that_wait_are_looked_at_each_time(verbs: Verbs) -> None:
     assert len(crowd.claim()) == 10
 
 
+def test_who_was_answering_has_the_next_turn_at_once(verbs: Verbs, clock: Clock) -> None:
+    """A message that came in mid-turn is older than the crowd that is passed over."""
+    verbs.take_in(inbound("1", user="mine"))
+    turn = verbs.claim_one()
+    verbs.take_in(inbound("2", user="mine"))
+    clock.advance(1)
+    crowd = _Crowd(verbs)
+    assert crowd.claim() == []
+    verbs.answer(turn)
+    assert crowd.claim() == ["mine"]
+    assert crowd.asked == ["mine"]
+    assert crowd.claim() == []
+
+
+def test_so_has_whose_file_has_come(verbs: Verbs, clock: Clock) -> None:
+    verbs.take_in(inbound("1", user="mine", media=[Media("image", "handle")]), fetches_media=True)
+    (file,) = files.StartFetches(lambda channel: True)(8)
+    clock.advance(1)
+    crowd = _Crowd(verbs)
+    assert crowd.claim() == []
+    files.finish_fetches([files.FinishedFile(file, "failed")], verbs.start_turns.freed)
+    assert crowd.claim() == ["mine"]
+    assert crowd.asked == ["mine"]
+
+
+def test_many_that_are_freed_at_once_are_all_answered(verbs: Verbs, clock: Clock) -> None:
+    users = [f"mine{number}" for number in range(12)]
+    verbs.take_in(*(inbound(user, user=user) for user in users))
+    turns = verbs.claim()
+    verbs.take_in(*(inbound(f"{user} again", user=user) for user in users))
+    clock.advance(1)
+    crowd = _Crowd(verbs)
+    assert crowd.claim() == []
+    for turn in turns:
+        verbs.answer(turn)
+    answered = [*crowd.claim(), *crowd.claim()]
+    assert sorted(answered) == sorted(users)
+
+
 def test_files_of_a_channel_that_is_down_hide_no_others(
     verbs: Verbs, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 from gateway.checkups import check_agents
 from gateway.console import waiting
 from gateway.ledger.circuit import Circuit, CircuitLimits, health_of, note_check
-from gateway.ledger.claims import StartTurns
+from gateway.ledger.claims import CROWD, StartTurns
 from gateway.ledger.patience import tell_waiting
 from gateway.ledger.records import ClaimedTurn, FinishedTurn
 from gateway.ledger.turns import Ended, FinishTurns
@@ -92,6 +92,19 @@ def test_one_turn_tries_it_and_success_frees_all(wired: Wired, clock: Clock) -> 
     assert state() == "closed"
     assert AgentHealth.objects.get().failures == 0
     assert len(wired.claim()) == 3  # all that waited
+
+
+def test_success_frees_a_crowd_at_once(wired: Wired, clock: Clock) -> None:
+    """Too many to be looked at each time; still nobody waits for the next long look."""
+    wired.start_turns._monotonic = lambda: 100.0
+    wired.open_it()
+    for number in range(CROWD + 5):
+        wired.take_in(inbound(f"c{number}", user=f"c{number}"))
+    clock.advance(31)
+    trial = wired.claim_one()
+    assert wired.claim() == []
+    wired.answer(trial)
+    assert len(wired.claim(10)) == 10
 
 
 def test_a_trial_that_fails_doubles_the_pause_up_to_a_bound(wired: Wired, clock: Clock) -> None:

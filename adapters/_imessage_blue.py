@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -59,6 +60,10 @@ OVERLAP_MS = 120_000
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
+PATIENCE_SECONDS = 15.0
+"""Looks have to fail for so long before what the webhook brought is handed over without what it
+missed: a moment's trouble must not change the order."""
+
 
 Version = tuple[str, str | int]
 """What tells a message from others, and from what it was before it was edited."""
@@ -179,7 +184,7 @@ class BlueBubbles:
         after = int(known) if known.isdecimal() else self._first() + OVERLAP_MS
         if not known:
             await inlet.accept([], str(after))
-        pause = FIRST_PAUSE_SECONDS
+        pause, worked_at = FIRST_PAUSE_SECONDS, time.monotonic()
         while True:
             self._called.clear()
             self._floor = after - OVERLAP_MS
@@ -187,15 +192,17 @@ class BlueBubbles:
             try:
                 messages = await self._query(self._floor)
             except SendError as failure:
-                await self._pass_on(inlet)
-                if isinstance(failure, ChannelDown):
+                is_over = isinstance(failure, ChannelDown)
+                if is_over or time.monotonic() - worked_at >= PATIENCE_SECONDS:
+                    await self._pass_on(inlet)
+                if is_over:
                     raise
                 inlet.failing(failure.detail)
                 await self._wait(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 continue
             inlet.alive()
-            pause = FIRST_PAUSE_SECONDS
+            pause, worked_at = FIRST_PAUSE_SECONDS, time.monotonic()
             newest = max([after, *(date_of(message) for message in messages)])
             new = self._new(messages)
             arrivals = [*new.values(), *_not_among(messages, brought)]

@@ -234,6 +234,7 @@ async def test_what_the_webhook_brings_does_not_wait_for_looks_that_fail(
     fake: FakeBlueBubbles,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("adapters._imessage_blue.PATIENCE_SECONDS", 0.0)
     monkeypatch.setattr("adapters._imessage_blue.FIRST_PAUSE_SECONDS", 3600.0)
     monkeypatch.setattr("adapters._imessage_blue.GATHER_SECONDS", 0.0)
     fake.fail("query", status=500, times=1000)
@@ -255,6 +256,26 @@ async def test_what_the_webhook_brings_does_not_wait_for_looks_that_fail(
     assert inlet.position.value == "1700000000000"
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_look_that_fails_for_a_moment_does_not_change_the_order(
+    adapter: ImessageAdapter,
+    at: ImessageHarness,
+    fake: FakeBlueBubbles,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("adapters._imessage_blue.GATHER_SECONDS", 0.0)
+    monkeypatch.setattr("adapters._imessage_blue.FIRST_PAUSE_SECONDS", 0.01)
+    await adapter.open("http://127.0.0.1:1/webhooks/imessage")
+    fake.say(5, "the webhook missed this", missed=True)
+    with pytest.raises(Unsupported):
+        event = {"type": "new-message", "data": fake.say(5, "and brought this", missed=True)}
+        adapter.parse(at.signed(json.dumps(event).encode()))
+    fake.fail("query", status=500, times=2)
+    inlet = Patient()
+    await listening(adapter, inlet, lambda: len(inlet.arrivals) >= 2)
+    texts = [one.text for one in inlet.arrivals if isinstance(one, Inbound)]
+    assert texts == ["the webhook missed this", "and brought this"]
 
 
 async def test_what_waits_for_a_look_is_handed_over_where_the_channel_goes_down(

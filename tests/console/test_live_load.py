@@ -205,7 +205,7 @@ def click(page: Page) -> None:
         for button in (card, page.locator("#pause"), page.locator("#pause"), card):
             before = page.evaluate("window.clicks.length")
             button.click()
-            page.wait_for_function("before => window.clicks.length > before", arg=before)
+            browsers.wait_for(page, "(before) => window.clicks.length > before", before)
             time.sleep(0.15)
 
 

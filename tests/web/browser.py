@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,7 +51,19 @@ def click_says(button: Locator, text: str) -> None:
     """Click it. Returns when it has said `text`, if only for a moment."""
     button.evaluate(_LISTEN, text)
     button.click()
-    button.page.wait_for_function("window.heard")
+    wait_for(button.page, "() => window.heard")
+
+
+def wait_for(page: Page, condition: str, argument: Any = None) -> None:
+    """Until a function of the page's gives something true.
+
+    Playwright's own wait looks again from within the page, by the `eval` that our
+    content security policy forbids.
+    """
+    until = time.monotonic() + PATIENT_MS / 1000
+    while not page.evaluate(condition, argument):
+        assert time.monotonic() < until, condition
+        page.wait_for_timeout(20)
 
 
 def picture(page: Page, name: str, *, whole: bool = False) -> None:

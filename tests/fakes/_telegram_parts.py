@@ -195,9 +195,18 @@ class Webhook:
         self._tasks: dict[Any, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(40)
         self._http: aiohttp.ClientSession | None = None
+        self._changing = asyncio.Lock()  # a setWebhook that is repeated must not cross the first
 
     async def start(self, params: dict[str, Any]) -> None:
-        await self.stop()
+        async with self._changing:
+            await self._stop()
+            self._begin(params)
+
+    async def stop(self) -> None:
+        async with self._changing:
+            await self._stop()
+
+    def _begin(self, params: dict[str, Any]) -> None:
         self.url, self.secret = params.get("url", ""), params.get("secret_token", "")
         if not self.url:
             return
@@ -206,7 +215,7 @@ class Webhook:
         for update in list(self._fake.pending.values()):
             self.enqueue(update)
 
-    async def stop(self) -> None:
+    async def _stop(self) -> None:
         self.url = ""
         tasks, self._tasks = list(self._tasks.values()), {}
         self._lanes.clear()

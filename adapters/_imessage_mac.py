@@ -201,13 +201,13 @@ class Mac:
         try:
             async with asyncio.timeout(SCRIPT_SECONDS):
                 out, err = await process.communicate(source.encode())
-        except BaseException as error:  # worker edge: the script ends with us, whatever it is
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await asyncio.shield(process.wait())
-            if isinstance(error, TimeoutError):
-                raise Unsure("Messages does not answer") from None
-            raise
+        except TimeoutError:
+            raise Unsure("Messages does not answer") from None
+        finally:
+            if process.returncode is None:  # the script ends with us
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await asyncio.shield(process.wait())
         if process.returncode:
             raise self._translated(err.decode("utf-8", "replace"))
         return out.decode("utf-8", "replace")

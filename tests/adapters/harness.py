@@ -50,7 +50,7 @@ class Harness(ABC):
     def texts(self) -> list[str] | None:
         """Texts that reached the platform; None where there is no platform to look at."""
 
-    # --- webhook receivers only ---------------------------------------------
+    # --- webhook receivers only: the suite asks no other harness for these ----
 
     def webhook_config(self) -> Any:
         """A configuration in which webhooks are received."""
